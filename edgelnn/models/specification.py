@@ -1,0 +1,199 @@
+"""What a classifier is made of, as validated values: stem → scan → head.
+
+A specification is data: it is written in an experiment's TOML, travels in the run folder, and `build_classifier`
+turns it into a module. Names of fields and their allowed values are the ones users type.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "CfCHead",
+    "ChunksScan",
+    "ConvLayer",
+    "ConvStem",
+    "DenseHead",
+    "HeadSpec",
+    "IdentityStem",
+    "LTCHead",
+    "ModelSpec",
+    "PlainScan",
+    "RecurrentHead",
+    "ScanSpec",
+    "SlicesScan",
+    "Specification",
+    "StemSpec",
+]
+
+Units = Annotated[int, Field(ge=1, le=4096)]
+Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class Specification(BaseModel):
+    """Base of everything a user writes: unknown fields are refused, values are not coerced, nothing changes later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ConvLayer(Specification):
+    """Convolution, then batch norm, activation and max pooling where asked for."""
+
+    channels: Units
+    kernel: Annotated[int, Field(ge=1, le=31)] = 3
+    stride: Annotated[int, Field(ge=1, le=16)] = 1
+    padding: Annotated[int, Field(ge=0, le=15)] = 0
+    bias: bool = True
+    batch_norm: bool = False
+    activation: Literal["relu", "none"] = "relu"
+    pool: Annotated[int, Field(ge=0, le=16, description="window of the max pooling that follows; 0 for none")] = 0
+    pool_stride: Annotated[int, Field(ge=0, le=16, description="0: the same as the window")] = 0
+
+
+class IdentityStem(Specification):
+    """The image itself is the feature map."""
+
+    kind: Literal["identity"] = "identity"
+
+
+class ConvStem(Specification):
+    """A stack of convolutions."""
+
+    kind: Literal["conv"] = "conv"
+    layers: Annotated[list[ConvLayer], Field(min_length=1, max_length=64)]
+
+
+StemSpec = Annotated[IdentityStem | ConvStem, Field(discriminator="kind")]
+
+
+class PlainScan(Specification):
+    """Scans without parameters.
+
+    ``flatten``: one step of everything. ``rows``: h steps of c·w features. ``columns``: w steps of c·h features.
+    ``channels``: c steps of h·w features.
+    """
+
+    kind: Literal["flatten", "rows", "columns", "channels"] = "rows"
+
+
+class ChunksScan(Specification):
+    """The flattened (channel-major) map cut into `steps` equal pieces."""
+
+    kind: Literal["chunks"] = "chunks"
+    steps: Units
+
+
+class SlicesScan(Specification):
+    """One step per slice of a volume, along one of its spatial axes; each slice passes through the stem alone."""
+
+    kind: Literal["slices"] = "slices"
+    axis: Literal[0, 1, 2] = 0
+
+
+ScanSpec = Annotated[PlainScan | ChunksScan | SlicesScan, Field(discriminator="kind")]
+
+Readout = Literal["last", "mean", "joined"]
+OutputKind = Literal["auto", "softmax", "sigmoid"]
+
+
+class Head(Specification):
+    """What every head has.
+
+    Attributes:
+        readout: Class scores from the last step, the mean over steps, or a linear layer over all steps joined.
+        output: ``softmax`` over the classes or ``sigmoid`` per output (one output where the task is binary);
+            ``auto``: sigmoid for multi-label tasks, softmax for the others.
+        dropout: Before the head's layers while training.
+    """
+
+    readout: Readout = "last"
+    output: OutputKind = "auto"
+    dropout: Probability = 0.0
+
+
+class DenseHead(Head):
+    """Linear layers with ReLU between, applied to every step; `widths` are the hidden ones."""
+
+    kind: Literal["dense"] = "dense"
+    widths: list[Units] = Field(default_factory=list)
+
+
+class LiquidHead(Head):
+    """What CfC and LTC heads share.
+
+    Attributes:
+        units: Neurons of the layer, or a list with one number per stacked layer.
+        outputs: Output (motor) neurons per layer. Left out: the number of class scores in the last layer where the read-out
+            is ``last`` or ``mean`` in one direction, and half the units elsewhere. Where the last layer's outputs are not the class scores, a linear layer follows.
+        wiring: ``auto`` (NCP with units and outputs), ``full`` (FullyConnected).
+        activation: Between stacked layers.
+        sparsity: Of the ``auto`` wiring.
+        wiring_seed: Seed of the wiring; ncps's own default where left alone.
+        bidirectional: Read in both directions, outputs joined.
+    """
+
+    units: Units | list[Units] = 32
+    outputs: Units | list[Units] | None = None
+    activation: Literal["none", "relu", "tanh"] = "none"
+    sparsity: Annotated[float, Field(ge=0.1, le=0.9)] = 0.5
+    wiring_seed: int = 22222
+    bidirectional: bool = False
+
+
+class CfCHead(LiquidHead):
+    """Closed-form continuous-time cells (Hasani et al., 2022).
+
+    ``wiring = "none"`` is ncps's dense CfC with a backbone.
+    """
+
+    kind: Literal["cfc"] = "cfc"
+    wiring: Literal["auto", "full", "none"] = "auto"
+    mode: Literal["default", "pure", "no_gate"] = "default"
+    backbone_units: Units = 128
+    backbone_layers: Annotated[int, Field(ge=1, le=8)] = 1
+    backbone_dropout: Probability = 0.0
+
+
+class LTCHead(LiquidHead):
+    """Liquid time-constant cells (Hasani et al., 2021)."""
+
+    kind: Literal["ltc"] = "ltc"
+    wiring: Literal["auto", "full"] = "auto"
+    ode_unfolds: Annotated[int, Field(ge=1, le=32)] = 6
+
+
+class RecurrentHead(Head):
+    """LSTM or GRU, over time, with a linear layer to the class scores."""
+
+    kind: Literal["lstm", "gru"]
+    units: Units = 32
+    layers: Annotated[int, Field(ge=1, le=8)] = 1
+    bidirectional: bool = False
+
+
+HeadSpec = Annotated[DenseHead | CfCHead | LTCHead | RecurrentHead, Field(discriminator="kind")]
+
+
+def default_stem() -> IdentityStem:
+    """Return the stem used where an experiment names none."""
+    return IdentityStem()
+
+
+def default_scan() -> PlainScan:
+    """Return the scan used where an experiment names none."""
+    return PlainScan()
+
+
+def default_head() -> CfCHead:
+    """Return the head used where an experiment names none."""
+    return CfCHead()
+
+
+class ModelSpec(Specification):
+    """A classifier: stem → scan → head."""
+
+    stem: StemSpec = Field(default_factory=default_stem)
+    scan: ScanSpec = Field(default_factory=default_scan)
+    head: HeadSpec = Field(default_factory=default_head)

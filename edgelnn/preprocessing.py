@@ -1,0 +1,68 @@
+"""From stored pixels to the numbers a model takes: one definition for training, export, boards and `predict.py`.
+
+Imports numpy alone, so that a board can use it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgelnn.errors import DataError
+
+__all__ = ["Layout", "Preprocessing"]
+
+Layout = Literal["channels_first", "channels_last"]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """``x = (pixels / 255 - mean) / std``, with the axes in the order the model wants.
+
+    Attributes:
+        image_shape: (h, w, c), or (d, h, w, c) for volumes, of the uint8 images.
+        mean: Subtracted after scaling to [0, 1]; the same for every channel.
+        std: Divided by after that.
+    """
+
+    image_shape: tuple[int, ...]
+    mean: float = 0.5
+    std: float = 0.5
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether one example is a volume."""
+        return len(self.image_shape) == 4
+
+    def input_shape(self, layout: Layout = "channels_first") -> tuple[int, ...]:
+        """Return the shape of one model input without its batch axis: (c, [d,] h, w) or ([d,] h, w, c)."""
+        *space, channels = self.image_shape
+        return (channels, *space) if layout == "channels_first" else (*space, channels)
+
+    def __call__(self, images: NDArray[np.uint8], layout: Layout = "channels_first") -> NDArray[np.float32]:
+        """Return model inputs.
+
+        Args:
+            images: (n, [d,] h, w, c) uint8.
+            layout: Where the channel axis goes.
+
+        Returns:
+            (n, c, [d,] h, w) or (n, [d,] h, w, c) float32.
+
+        Raises:
+            DataError: The images are not uint8 or not of `image_shape`.
+
+        >>> Preprocessing((1, 1, 1))(np.array([[[[255]]]], np.uint8)).tolist()
+        [[[[1.0]]]]
+        """
+        if images.dtype != np.uint8:
+            raise DataError(f"got images of {images.dtype}; expected uint8 pixels in 0..255.")
+        if tuple(images.shape[1:]) != self.image_shape:
+            raise DataError(
+                f"got images of shape {tuple(images.shape[1:])}; the model takes {self.image_shape} ([depth,] height, width, channels)."
+            )
+        scaled = (images.astype(np.float32) / np.float32(255) - np.float32(self.mean)) / np.float32(self.std)
+        return np.ascontiguousarray(np.moveaxis(scaled, -1, 1)) if layout == "channels_first" else scaled
