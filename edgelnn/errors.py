@@ -14,6 +14,7 @@ __all__ = [
     "ProfileError",
     "RunFolderError",
     "UnsupportedModelError",
+    "WriteError",
 ]
 
 
@@ -55,6 +56,10 @@ class ParityError(ExportError):
 
 class ProfileError(EdgelnnError):
     """A measurement could not be made."""
+
+
+class WriteError(EdgelnnError):
+    """A file or folder cannot be written: no permission, no space, or something is there already."""
 
 
 class MissingExtraError(EdgelnnError, ImportError):
