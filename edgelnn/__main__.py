@@ -1,0 +1,7 @@
+"""``python -m edgelnn`` is ``edgelnn``."""
+
+import sys
+
+from edgelnn.cli.app import main
+
+sys.exit(main())

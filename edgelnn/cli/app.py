@@ -1,0 +1,67 @@
+"""Assembles the command line; the work is in the modules beside this one."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from edgelnn import __version__
+from edgelnn.cli import datasets, doctor
+from edgelnn.cli.errors import run_guarded
+from edgelnn.cli.output import print_data
+
+__all__ = ["app", "main"]
+
+LOOK = "Look around"
+
+app = typer.Typer(
+    name="edgelnn",
+    help="Train compact liquid neural networks, export them to ONNX and TFLite with proof, and measure them.",
+    epilog="Start with `edgelnn demo`. EDGELNN_DEBUG=1 shows the traceback of an error.",
+    context_settings={"help_option_names": ["--help", "-h"]},
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print_data(f"edgelnn {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Train compact liquid neural networks, export them to ONNX and TFLite with proof, and measure them."""
+    if context.invoked_subcommand is None:
+        text = context.get_help()
+        if text:
+            print_data(text)
+
+
+app.command("datasets", rich_help_panel=LOOK)(datasets.datasets)
+app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: Without the program's name; those of the process where left out.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            with contextlib.suppress(io.UnsupportedOperation):
+                stream.reconfigure(errors="backslashreplace")
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    return run_guarded(lambda: app(given, prog_name="edgelnn", standalone_mode=False))

@@ -1,0 +1,28 @@
+"""Options that several commands share, so that a flag means the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["DataRoot", "Force", "Json", "Out", "Threads"]
+
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-root",
+        envvar="EDGELNN_DATA",
+        help="Folder to look for datasets in and to download them to.",
+        metavar="FOLDER",
+        show_default="medmnist's own folder",
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is already there.")]
+Json = Annotated[bool, typer.Option("--json", help="Print data alone, as JSON, on stdout.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write.", metavar="FOLDER")]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, max=1024, help="Threads to compute with.", metavar="N", show_default="all cores"),
+]
