@@ -1,4 +1,4 @@
-"""The work that a graph asks of a runtime, in multiply–accumulates."""
+"""The work that a graph asks of a runtime, in multiply-accumulates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Macs", "graph_macs"]
 
 @dataclass(frozen=True)
 class Macs:
-    """Multiply–accumulates for one example, as a runtime does them: products with a weight of zero count.
+    """Multiply-accumulates for one example, as a runtime does them: products with a weight of zero count.
 
     Products of matrices and convolutions count; element-wise operators, activations and pooling do not.
 
@@ -31,7 +31,7 @@ class Macs:
 
 
 def graph_macs(graph: Graph) -> Macs:
-    """Return the multiply–accumulates of a graph for one example.
+    """Return the multiply-accumulates of a graph for one example.
 
     >>> from edgelnn_export.graph_builder import GraphBuilder
     >>> import numpy as np
