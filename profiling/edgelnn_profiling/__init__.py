@@ -1,0 +1,38 @@
+"""edgelnn_profiling: from a bundle or a model file to a report of what it costs on this machine.
+
+What runs on a board lives here and imports neither torch nor onnx. The names below are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgelnn_profiling.model_files import identify_model as identify_model
+    from edgelnn_profiling.probe import probe_model as probe_model
+    from edgelnn_profiling.runtimes import AbstractRuntime as AbstractRuntime
+    from edgelnn_profiling.runtimes import load_runtime as load_runtime
+
+_HOMES = {
+    "AbstractRuntime": "edgelnn_profiling.runtimes",
+    "identify_model": "edgelnn_profiling.model_files",
+    "load_runtime": "edgelnn_profiling.runtimes",
+    "probe_model": "edgelnn_profiling.probe",
+}
+
+__all__ = [*_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name, importing the module it lives in on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgelnn_profiling' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names, loaded or not."""
+    return sorted(__all__)
