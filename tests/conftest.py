@@ -1,0 +1,63 @@
+"""What every test relies on: no network, no data from the user's home, one thread, no window for figures."""
+
+from __future__ import annotations
+
+import os
+
+# Before anything imports torch or matplotlib: tiny networks are fastest on one thread, and no test may open a window.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["MPLBACKEND"] = "Agg"
+
+import ipaddress
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_network() -> Iterator[None]:
+    """Refuse connections to other machines, so that no test passes because of something it downloaded."""
+    connect = socket.socket.connect
+
+    def connect_locally(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_local(address[0]):
+            raise OSError(f"a test tried to reach {address[0]}; tests use no network")
+        connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", connect_locally)
+        yield
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let no test find or leave data in the user's home, nor depend on the terminal it runs in."""
+    monkeypatch.setenv("EDGELNN_DATA", str(tmp_path_factory.getbasetemp() / "edgelnn-data"))
+    for name in ("EDGELNN_DEBUG", "COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A seeded source of random numbers."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real data, where there is one."""
+    folder = os.environ.get("EDGELNN_TEST_DATA", "")
+    if not folder:
+        pytest.skip("EDGELNN_TEST_DATA is not set: it names the folder with the real datasets")
+    return Path(folder)
