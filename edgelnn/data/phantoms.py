@@ -1,0 +1,271 @@
+"""Phantoms: synthetic images that look somewhat like breast ultrasound, made by arithmetic alone.
+
+They exist so that the first run and the tests need no download. They are no substitute for patients' images: nothing
+measured on them says anything about diagnosis, and their results are labelled synthetic everywhere.
+
+An image is a stack of tissue layers under the skin (fat, gland, muscle), each with its brightness and texture, darker
+with depth; a lesion or none; speckle, which is multiplicative: the magnitude of a complex Gaussian field (Rayleigh), as
+in Burckhardt, "Speckle in ultrasound B-mode scans", IEEE Trans. Sonics Ultrason. 25 (1978), doi:10.1109/T-SU.1978.30978.
+Malignant lesions (label 0) tend to be spiculated, taller than wide, blurred at the edge and to cast a shadow; benign ones
+to be smooth ellipses, wider than tall, with a bright zone behind them where they are cysts; some images have no lesion.
+`difficulty` brings the two kinds closer and drowns them in speckle.
+
+Everything is drawn in float64 from numpy's PCG64 and rounded once, so that the bytes are the same everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgelnn.data.catalogue import PHANTOMS
+from edgelnn.data.checks import build_dataset
+from edgelnn.data.dataset import SPLITS, Dataset, SplitName
+from edgelnn.errors import ConfigError
+
+__all__ = ["load_phantoms", "make_phantoms"]
+
+Floats = NDArray[np.float64]
+
+MALIGNANT_SHARE = 147 / 546
+NORMAL_SHARE = 0.22
+CHUNK_PIXELS = 2**19
+SMALLEST, LARGEST = 8, 1024
+
+
+def load_phantoms(*, size: int = 28, difficulty: float = 0.5, seed: int = 0, positive_class: int | None = 0) -> Dataset:
+    """Return phantoms in the form of BreastMNIST: 546, 78 and 156 grey images, labels 0 malignant and 1 normal or benign.
+
+    Args:
+        size: Side in pixels.
+        difficulty: 0 easy, 1 as hard as they get.
+        seed: Other images of the same kind.
+        positive_class: Index of the class that sensitivity speaks of.
+
+    Raises:
+        ConfigError: Size or difficulty is out of range.
+    """
+    splits: dict[SplitName, tuple[NDArray[np.uint8], NDArray[np.int64]]] = {
+        split: make_phantoms(PHANTOMS.splits[split], size=size, difficulty=difficulty, seed=(seed, number))
+        for number, split in enumerate(SPLITS)
+    }
+    return build_dataset(
+        PHANTOMS.name,
+        splits,
+        task=PHANTOMS.task,
+        class_names=PHANTOMS.class_names,
+        positive_class=positive_class,
+        licence=PHANTOMS.licence,
+        source=f"edgelnn phantoms, size {size}, difficulty {difficulty:g}, seed {seed}",
+        synthetic=True,
+    )
+
+
+def make_phantoms(
+    count: int, *, size: int = 28, difficulty: float = 0.5, seed: int | tuple[int, ...] = 0
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return phantom images and their labels.
+
+    Args:
+        count: How many.
+        size: Side in pixels.
+        difficulty: 0 easy, 1 as hard as they get.
+        seed: The same seed gives the same bytes.
+
+    Returns:
+        images ``(count, size, size, 1)`` uint8, labels ``(count,)`` int64: 0 malignant, 1 normal or benign.
+
+    Raises:
+        ConfigError: Count, size or difficulty is out of range.
+
+    >>> images, labels = make_phantoms(4, size=32)
+    >>> images.shape, images.dtype.name
+    ((4, 32, 32, 1), 'uint8')
+    """
+    if count < 1:
+        raise ConfigError(f"got count={count}; expected at least one image.")
+    if not SMALLEST <= size <= LARGEST:
+        raise ConfigError(f"got size={size}; phantoms come in {SMALLEST} to {LARGEST} pixels. Pass --size 28.")
+    if not 0.0 <= difficulty <= 1.0:
+        raise ConfigError(f"got difficulty={difficulty}; expected a number from 0 (easy) to 1 (hard).")
+    entropy = np.random.SeedSequence(seed)
+    rng = np.random.Generator(np.random.PCG64(entropy))
+    malignant = np.arange(count) < round(count * MALIGNANT_SHARE)
+    rng.shuffle(malignant)
+    chunk = max(1, CHUNK_PIXELS // size**2)
+    images = np.concatenate(
+        [_draw(malignant[start : start + chunk], size, difficulty, rng) for start in range(0, count, chunk)]
+    )
+    return images[..., np.newaxis], np.where(malignant, 0, 1).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One lesion an image, as numbers; every field is ``(n, 1, 1)`` float64, `kinds` aside.
+
+    Lengths are in parts of the image's side.
+
+    Attributes:
+        x, y: Centre.
+        radius: Mean radius.
+        tall: Height over width.
+        tilt: Rotation in radians.
+        lobes: ``(n, k)`` amplitudes of the outline's waves, from 2 around upwards.
+        phases: ``(n, k)`` their phases.
+        spikes: Length of the spicules, in radii.
+        spike_phase, spike_count: Where and how many.
+        edge: Width of the blurred margin.
+        darkness: Share of the brightness that the lesion takes away; 0 for no lesion.
+        behind: Brightness behind the lesion, added (enhancement) or taken away (shadow), as a share.
+        rim: Brightness of the rim.
+    """
+
+    x: Floats
+    y: Floats
+    radius: Floats
+    tall: Floats
+    tilt: Floats
+    lobes: Floats
+    phases: Floats
+    spikes: Floats
+    spike_phase: Floats
+    spike_count: Floats
+    edge: Floats
+    darkness: Floats
+    behind: Floats
+    rim: Floats
+
+
+def _draw(malignant: NDArray[np.bool_], size: int, difficulty: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return images ``(n, size, size)`` uint8 of lesions that are malignant or not."""
+    lesion = _draw_lesions(malignant, difficulty, rng)
+    centres = (np.arange(size) + 0.5) / size
+    x, y = centres[None, None, :], centres[None, :, None]
+    brightness = _tissue(len(malignant), x, y, size, rng) * _lesion_factor(lesion, x, y, size)
+    strength = 0.25 + 0.35 * difficulty
+    speckled = brightness * _speckle(len(malignant), size, rng) ** strength
+    gain = rng.uniform(0.8, 1.2, (len(malignant), 1, 1))
+    # B-mode scanners compress the echo's range; a power does it here.
+    return cast(NDArray[np.uint8], np.rint(255 * np.clip(gain * speckled, 0, 1) ** 0.9).astype(np.uint8))
+
+
+def _draw_lesions(malignant: NDArray[np.bool_], difficulty: float, rng: np.random.Generator) -> Lesion:
+    n = len(malignant)
+    bad = malignant[:, None, None].astype(np.float64)
+    apart = 1 - 0.75 * difficulty
+
+    def each(low: float, high: float) -> Floats:
+        return rng.uniform(low, high, (n, 1, 1))
+
+    def mixed(benign: Floats, wicked: Floats) -> Floats:
+        """Return each image's own kind's value, drawn towards the middle of the two as difficulty grows."""
+        middle = (benign + wicked) / 2
+        return middle + apart * (np.where(bad > 0, wicked, benign) - middle)
+
+    cyst = (each(0, 1) < 0.35) & (bad == 0)
+    normal = (each(0, 1) < NORMAL_SHARE / (1 - MALIGNANT_SHARE)) & (bad == 0)
+    waves = np.arange(2, 8)
+    lobes = (
+        rng.normal(0, 1, (n, len(waves))) / waves * mixed(np.full((n, 1, 1), 0.10), np.full((n, 1, 1), 0.55))[:, :, 0]
+    )
+    darkness = mixed(each(0.35, 0.75), each(0.5, 0.85)) * (1 - 0.35 * difficulty)
+    darkness = np.where(cyst, np.maximum(darkness, 0.9 - 0.2 * difficulty), darkness)
+    behind = mixed(np.where(cyst, each(0.3, 0.8), each(-0.15, 0.3)), -each(0.35, 0.8))
+    return Lesion(
+        x=each(0.25, 0.75),
+        y=mixed(each(0.22, 0.55), each(0.28, 0.55)),
+        radius=mixed(each(0.08, 0.2), each(0.11, 0.22)),
+        tall=mixed(each(0.45, 0.85), each(0.75, 1.35)),
+        tilt=each(-0.35, 0.35),
+        lobes=lobes,
+        phases=rng.uniform(0, 2 * np.pi, lobes.shape),
+        spikes=mixed(each(0.0, 0.04), each(0.35, 0.9)),
+        spike_phase=each(0, 2 * np.pi),
+        spike_count=np.rint(each(5, 12)),
+        edge=mixed(each(0.008, 0.02), each(0.02, 0.05)),
+        darkness=np.where(normal, 0.0, darkness),
+        behind=np.where(normal, 0.0, behind),
+        rim=np.where(normal, 0.0, mixed(each(0.0, 0.35), each(0.0, 0.25))),
+    )
+
+
+def _lesion_factor(lesion: Lesion, x: Floats, y: Floats, size: int) -> Floats:
+    """Return what the lesion multiplies the tissue's brightness by: ``(n, size, size)``."""
+    across, down = x - lesion.x, y - lesion.y
+    cosine, sine = np.cos(lesion.tilt), np.sin(lesion.tilt)
+    u = (cosine * across + sine * down) * np.sqrt(lesion.tall)
+    v = (cosine * down - sine * across) / np.sqrt(lesion.tall)
+    distance, angle = np.hypot(u, v), np.arctan2(v, u)
+    outline = np.ones_like(distance)
+    for wave, (amplitude, phase) in enumerate(zip(lesion.lobes.T, lesion.phases.T, strict=True), start=2):
+        outline += amplitude[:, None, None] * np.cos(wave * angle + phase[:, None, None])
+    spike = np.abs(np.cos((angle * lesion.spike_count + lesion.spike_phase) / 2)) ** 6
+    outline = np.maximum(outline, 0.35) + lesion.spikes * spike
+    outside = distance - lesion.radius * outline
+    edge = np.maximum(lesion.edge, 0.35 / size)
+    inside = _rise(-outside / edge)
+    rim = np.exp(-(((outside - 1.5 * edge) / (1.5 * edge)) ** 2) / 2)
+    half_width = lesion.radius / np.sqrt(lesion.tall)
+    column = _rise((half_width * 0.9 - np.abs(across)) / (0.25 * half_width)) * _rise(
+        (down - 0.5 * lesion.radius) / 0.04
+    )
+    fading = np.exp(-np.maximum(down, 0) / 0.9)
+    return cast(
+        Floats,
+        (1 - lesion.darkness * inside)
+        * (1 + lesion.behind * column * fading * (1 - inside))
+        * (1 + lesion.rim * rim * (1 - inside)),
+    )
+
+
+def _tissue(n: int, x: Floats, y: Floats, size: int, rng: np.random.Generator) -> Floats:
+    """Return the brightness of skin, fat, gland and muscle: ``(n, size, size)``."""
+
+    def each(low: float, high: float) -> Floats:
+        return rng.uniform(low, high, (n, 1, 1))
+
+    def interface(low: float, high: float) -> Floats:
+        """Return the depth of a wavy interface: ``(n, 1, size)``."""
+        wave = each(0.01, 0.05) * np.sin(2 * np.pi * (each(0.4, 1.4) * x + each(0, 1)))
+        return each(low, high) + each(-0.12, 0.12) * (x - 0.5) + wave
+
+    fat_begins, gland_begins, muscle_begins = interface(0.02, 0.07), interface(0.15, 0.35), interface(0.62, 0.95)
+    fat, gland, muscle = each(0.32, 0.5), each(0.45, 0.65), each(0.22, 0.4)
+    brightness = np.broadcast_to(each(0.6, 0.8), (n, size, size)).copy()
+    for begins, level in ((fat_begins, fat), (gland_begins, gland), (muscle_begins, muscle)):
+        share = _rise((y - begins) / 0.015)
+        brightness = brightness * (1 - share) + level * share
+        brightness += each(0.0, 0.16) * np.exp(-(((y - begins) / 0.018) ** 2) / 2)
+    streaks = _smooth_noise(n, size, across=0.11, down=0.018, rng=rng)
+    clouds = _smooth_noise(n, size, across=0.10, down=0.07, rng=rng)
+    brightness *= np.exp(each(0.08, 0.2) * streaks + each(0.05, 0.2) * clouds)
+    attenuation = np.exp(-each(0.1, 1.1) * y)
+    return cast(Floats, brightness * attenuation)
+
+
+def _speckle(n: int, size: int, rng: np.random.Generator) -> Floats:
+    """Return speckle of mean 1: the magnitude of a complex Gaussian field, smoothed by the beam, wider than deep."""
+    real = _smooth_noise(n, size, across=0.016, down=0.008, rng=rng)
+    imaginary = _smooth_noise(n, size, across=0.016, down=0.008, rng=rng)
+    return cast(Floats, np.hypot(real, imaginary) / np.sqrt(np.pi / 2))
+
+
+def _smooth_noise(n: int, size: int, *, across: float, down: float, rng: np.random.Generator) -> Floats:
+    """Return Gaussian noise of unit variance, smoothed over lengths in parts of the side: ``(n, size, size)``."""
+    noise = rng.standard_normal((n, size, size))
+    return cast(Floats, _smoothing(size, down) @ noise @ _smoothing(size, across).T)
+
+
+def _smoothing(size: int, length: float) -> Floats:
+    """Return the ``(size, size)`` matrix that smooths by a Gaussian and keeps white noise at unit variance."""
+    pixels = np.arange(size)
+    kernel = np.exp(-(((pixels[:, None] - pixels[None, :]) / max(length * size, 1e-3)) ** 2) / 2)
+    return cast(Floats, kernel / np.sqrt((kernel**2).sum(axis=1, keepdims=True)))
+
+
+def _rise(x: Floats) -> Floats:
+    """Return the logistic step from 0 to 1."""
+    return cast(Floats, 1 / (1 + np.exp(-np.clip(x, -40, 40))))
