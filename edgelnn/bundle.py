@@ -11,129 +11,42 @@ Imports the standard library, numpy and edgelnn's light modules only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, cast
 
-from edgelnn.preprocessing import Layout, Preprocessing
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["FORMAT_VERSION", "Bundle", "Manifest", "ModelFacts", "Rejected", "Tensor", "Variant"]
+from edgelnn.array_files import read_npz
+from edgelnn.errors import BundleError, DataError
+from edgelnn.manifest import FORMAT_VERSION as FORMAT_VERSION
+from edgelnn.manifest import Golden as Golden
+from edgelnn.manifest import Manifest as Manifest
+from edgelnn.manifest import ModelFacts as ModelFacts
+from edgelnn.manifest import ModelFormat as ModelFormat
+from edgelnn.manifest import Rejected as Rejected
+from edgelnn.manifest import Tensor as Tensor
+from edgelnn.manifest import Variant as Variant
 
-FORMAT_VERSION = 1
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST_FILE",
+    "Bundle",
+    "Golden",
+    "Manifest",
+    "ModelFacts",
+    "ModelFormat",
+    "Rejected",
+    "Tensor",
+    "Variant",
+]
 
-ModelFormat = Literal["onnx", "tflite"]
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """An input or output of a model file; -1 stands for any batch size."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One model file of a bundle.
-
-    Attributes:
-        name: Short and unique in the bundle: format and recipe, such as ``"onnx-float32"``.
-        format: ``onnx`` or ``tflite``.
-        recipe: ``float32``, ``dynamic_wi8_afp32``, ``static_wi8_ai8``, …
-        file: Name of the file in the bundle, without folders.
-        size_bytes: Its size.
-        sha256: Of its bytes, in hex.
-        layout: Order of the axes of its input.
-        input: Its one input, ``image``.
-        output: Its one output, ``probabilities``.
-        parity_max_error: Largest difference of any probability from the PyTorch model's on the parity inputs.
-        tolerance: What `parity_max_error` had to stay below; None where the variant is judged by AUC instead.
-        validation: Figures on the validation split: ``auc``, ``accuracy``, ``agreement`` (share of decisions equal to the PyTorch model's).
-        test: The same on the test split, evaluated once.
-    """
-
-    name: str
-    format: ModelFormat
-    recipe: str
-    file: str
-    size_bytes: int
-    sha256: str
-    layout: Layout
-    input: Tensor
-    output: Tensor
-    parity_max_error: float
-    tolerance: float | None
-    validation: Mapping[str, float]
-    test: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """A candidate that was built or tried and is not in the bundle, with why and its figures."""
-
-    name: str
-    format: ModelFormat
-    recipe: str
-    reason: str
-    figures: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """What the model is, once for all variants.
-
-    Attributes:
-        name: The experiment's name.
-        architecture: One line: stem, scan and head in words.
-        parameters: ``trainable``, ``stored`` (with constant masks) and ``active`` (trainable weights that the wiring lets through).
-        macs: Multiply-accumulate operations for one image.
-        validation, test: The PyTorch model's own ``auc`` and ``accuracy``.
-    """
-
-    name: str
-    architecture: str
-    parameters: Mapping[str, int]
-    macs: int
-    validation: Mapping[str, float]
-    test: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """Contents of ``manifest.json``.
-
-    Attributes:
-        recommended: Name of the variant that commands given the bundle use.
-        task: MedMNIST's name of the task.
-        class_names: One per class, or per label.
-        positive_class: Index of the disease, None where there is none.
-        output_kind: ``softmax``: one probability per class. ``sigmoid``: one probability per label, or (binary) one number, the probability of class 1.
-        threshold: Decision threshold on the probability of the positive class (binary), or on each label (multi-label).
-        preprocessing: From uint8 pixels to the model's input.
-        statistics: Of the training images' pixel values, to notice inputs that do not look like them: ``mean`` and ``std`` over
-            images of each image's mean and standard deviation (see `edgelnn.inputs`).
-        dataset: ``name``, ``licence``, ``source``, ``digest``.
-        synthetic: Trained on synthetic images.
-        versions: Of what wrote the bundle.
-    """
-
-    recommended: str
-    task: str
-    class_names: tuple[str, ...]
-    positive_class: int | None
-    output_kind: Literal["softmax", "sigmoid"]
-    threshold: float
-    preprocessing: Preprocessing
-    statistics: Mapping[str, float]
-    dataset: Mapping[str, str]
-    synthetic: bool
-    model: ModelFacts
-    variants: tuple[Variant, ...]
-    rejected: tuple[Rejected, ...]
-    versions: Mapping[str, str]
-    format_version: int = FORMAT_VERSION
+MANIFEST_FILE = "manifest.json"
+_MOST_MANIFEST_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -142,3 +55,103 @@ class Bundle:
 
     folder: Path
     manifest: Manifest
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Bundle:
+        """Return the bundle in a folder after checking the manifest and the size and digest of every file it names.
+
+        Files must be regular files in the folder itself: links are refused, so that nothing outside the folder is read.
+
+        Raises:
+            BundleError: There is no such folder, it is not a bundle, or something in it is not as the manifest says.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise BundleError(f"got {folder}; expected the folder of a bundle, as `edgelnn export` writes it.")
+        text = _read(folder, MANIFEST_FILE, limit_bytes=_MOST_MANIFEST_BYTES)
+        try:
+            manifest = Manifest.from_json(text)
+        except BundleError as error:
+            raise BundleError(f"{folder}: {error}") from error
+        files = [(each.file, each.size_bytes, each.sha256) for each in manifest.variants]
+        for file, size_bytes, sha256 in [
+            *files,
+            (manifest.golden.file, manifest.golden.size_bytes, manifest.golden.sha256),
+        ]:
+            if hashlib.sha256(_read(folder, file, size_bytes=size_bytes)).hexdigest() != sha256:
+                raise BundleError(f"{folder / file} is not the file that the manifest describes: another sha256.")
+        return cls(folder, manifest)
+
+    def variant(self, name: str | None = None) -> Variant:
+        """Return a variant by name; the recommended one where no name is given.
+
+        Raises:
+            BundleError: There is none of that name.
+        """
+        name = self.manifest.recommended if name is None else name
+        for variant in self.manifest.variants:
+            if variant.name == name:
+                return variant
+        known = ", ".join(variant.name for variant in self.manifest.variants)
+        raise BundleError(f"got variant {name!r}; {self.folder} has {known}.")
+
+    def path(self, variant: Variant) -> Path:
+        """Return the path of a variant's model file."""
+        return self.folder / variant.file
+
+    def golden(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Return inputs and what every variant must answer to them.
+
+        Returns:
+            Images (n, [d,] h, w, c) uint8, and the PyTorch model's probabilities (n, outputs) float32.
+
+        Raises:
+            BundleError: ``golden.npz`` is not as the manifest says.
+        """
+        facts, manifest = self.manifest.golden, self.manifest
+        path = self.folder / facts.file
+        shapes: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
+            "images": (np.dtype(np.uint8), (facts.images, *manifest.preprocessing.image_shape)),
+            "probabilities": (np.dtype(np.float32), (facts.images, manifest.outputs)),
+        }
+        try:
+            arrays = read_npz(path, shapes)
+        except DataError as error:
+            raise BundleError(str(error)) from error
+        for name, (dtype, shape) in shapes.items():
+            if name not in arrays:
+                raise BundleError(f"{path} lacks {name}; export again.")
+            if arrays[name].dtype != dtype or arrays[name].shape != shape:
+                raise BundleError(
+                    f"{path}: {name} is {arrays[name].shape} {arrays[name].dtype}; expected {shape} {dtype}."
+                )
+        probabilities = arrays["probabilities"]
+        if not np.isfinite(probabilities).all():
+            raise BundleError(f"{path}: probabilities holds numbers that are not finite; export again.")
+        return cast("NDArray[np.uint8]", arrays["images"]), cast("NDArray[np.float32]", probabilities)
+
+
+def _read(folder: Path, name: str, *, size_bytes: int | None = None, limit_bytes: int = 2**31) -> bytes:
+    """Return the bytes of a regular file of the folder, never following a link nor waiting on a pipe."""
+    path = folder / name
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        if path.is_symlink():
+            raise BundleError(f"{path} is a link; a bundle holds its files itself. Copy the file into the folder.")
+        descriptor = os.open(path, flags)
+        with os.fdopen(descriptor, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise BundleError(f"{path} is not a regular file.")
+            if size_bytes is not None and status.st_size != size_bytes:
+                raise BundleError(
+                    f"{path} has {status.st_size:,} bytes; the manifest says {size_bytes:,}. Export again."
+                )
+            if status.st_size > limit_bytes:
+                raise BundleError(f"{path} has {status.st_size:,} bytes; expected at most {limit_bytes:,}.")
+            return stream.read()
+    except FileNotFoundError as error:
+        hint = "is this the folder of a bundle?" if name == MANIFEST_FILE else "the manifest names it. Export again."
+        raise BundleError(f"{path} is missing; {hint}") from error
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror or error}.") from error
