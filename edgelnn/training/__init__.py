@@ -1,0 +1,43 @@
+"""What to train, training it, and the figures of merit. Names load when first used: importing this loads no torch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgelnn.training.experiment import DataSpec as DataSpec
+    from edgelnn.training.experiment import Experiment as Experiment
+    from edgelnn.training.experiment import Schedule as Schedule
+    from edgelnn.training.experiment import TrainingSpec as TrainingSpec
+    from edgelnn.training.loading import ExperimentInfo as ExperimentInfo
+    from edgelnn.training.loading import format_experiment as format_experiment
+    from edgelnn.training.loading import list_experiments as list_experiments
+    from edgelnn.training.loading import load_experiment as load_experiment
+
+_HOMES = {
+    "DataSpec": "experiment",
+    "Experiment": "experiment",
+    "ExperimentInfo": "loading",
+    "Schedule": "experiment",
+    "TrainingSpec": "experiment",
+    "format_experiment": "loading",
+    "list_experiments": "loading",
+    "load_experiment": "loading",
+}
+
+__all__ = [*_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name, importing the module it lives in on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgelnn.training' has no attribute {name!r}")
+    value = getattr(import_module(f"edgelnn.training.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names, loaded or not."""
+    return sorted(__all__)

@@ -1,0 +1,113 @@
+"""Experiments by name or file, and back to TOML."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from edgelnn.errors import ConfigError
+from edgelnn.training.experiment import Experiment
+from edgelnn.training.mistakes import did_you_mean, show_value
+from edgelnn.training.overrides import parse_overrides, validate_with_overrides
+
+__all__ = ["DEFAULT_EXPERIMENT", "ExperimentInfo", "format_experiment", "list_experiments", "load_experiment"]
+
+DEFAULT_EXPERIMENT = "breastmnist"
+
+
+@dataclass(frozen=True)
+class ExperimentInfo:
+    """One line of the list of experiments.
+
+    Attributes:
+        name: What to type.
+        summary: What it is, in a sentence.
+        source: The paper or repository it follows, where it follows one.
+        dataset: The name of the data it trains on.
+    """
+
+    name: str
+    summary: str
+    source: str
+    dataset: str
+
+
+def load_experiment(name_or_path: str | Path | None = None, overrides: Sequence[str] = ()) -> Experiment:
+    """Return an experiment by its name, from a TOML file or from the folder of a run.
+
+    Args:
+        name_or_path: A name that `list_experiments` lists, a file, a run's folder, or None for a CfC on BreastMNIST.
+        overrides: Changes such as ``"head.units=24"``; values are TOML, texts may go without quotes.
+
+    Raises:
+        ConfigError: No such experiment, or one line per field that is wrong.
+
+    >>> load_experiment(None, ["training.epochs=3", "head.kind=lstm"]).head.kind
+    'lstm'
+    """
+    given = DEFAULT_EXPERIMENT if name_or_path is None else str(name_or_path)
+    text, where = _read(given)
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where}: not TOML: {str(error).rstrip('.')}.") from error
+    if where and "name" not in values:
+        values["name"] = Path(given).stem
+    return validate_with_overrides(Experiment, values, parse_overrides(overrides), where=where)
+
+
+@cache
+def list_experiments() -> tuple[ExperimentInfo, ...]:
+    """Return the experiments known by name, the default first.
+
+    >>> list_experiments()[0].name
+    'breastmnist'
+    """
+    found = []
+    for name in _names():
+        experiment = load_experiment(name)
+        found.append(ExperimentInfo(name, experiment.summary, experiment.source, experiment.data.name))
+    return tuple(sorted(found, key=lambda info: (info.name != DEFAULT_EXPERIMENT, info.name)))
+
+
+def format_experiment(experiment: Experiment) -> str:
+    """Return an experiment as TOML with every field written out; `load_experiment` reads it back equal.
+
+    >>> format_experiment(load_experiment("breastmnist")).splitlines()[0]
+    'name = "breastmnist"'
+    """
+    import tomli_w
+
+    return tomli_w.dumps(experiment.model_dump(exclude_none=True))
+
+
+def _read(given: str) -> tuple[str, str]:
+    """Return the text of an experiment, and its file's name for messages (empty for one of ours)."""
+    path = Path(given).expanduser()
+    if given in _names():
+        return (resources.files("edgelnn") / "experiments" / f"{given}.toml").read_text("utf-8"), ""
+    if path.is_dir():
+        path = path / "experiment.toml"
+    if not path.exists():
+        known = ", ".join(_names())
+        hint = did_you_mean(given, _names()) or "."
+        raise ConfigError(
+            f"got experiment {show_value(given)}; expected a .toml file that exists or one of our names{hint} "
+            f"The names: {known}."
+        )
+    try:
+        return path.read_text("utf-8"), str(path)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"cannot read {path}: {reason}. Expected an experiment in TOML.") from error
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    """Return the names of the experiments in the package."""
+    files = (resources.files("edgelnn") / "experiments").iterdir()
+    return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
