@@ -130,7 +130,7 @@ class LiquidHead(Head):
         wiring: ``auto`` (NCP with units and outputs), ``full`` (FullyConnected).
         activation: Between stacked layers.
         sparsity: Of the ``auto`` wiring.
-        wiring_seed: Seed of the wiring; ncps's own default where left alone.
+        wiring_seed: Seed of the wiring; left out: ncps's own default, 22222 for ``auto`` and 1111 for ``full``.
         bidirectional: Read in both directions, outputs joined.
     """
 
@@ -138,7 +138,7 @@ class LiquidHead(Head):
     outputs: Units | list[Units] | None = None
     activation: Literal["none", "relu", "tanh"] = "none"
     sparsity: Annotated[float, Field(ge=0.1, le=0.9)] = 0.5
-    wiring_seed: int = 22222
+    wiring_seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
     bidirectional: bool = False
 
 
