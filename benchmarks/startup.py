@@ -1,6 +1,6 @@
 """How long `edgelnn --help` takes beyond what `python -c pass` takes: medians of ten, interleaved in one run.
 
-    python benchmarks/startup.py [RUNS]
+python benchmarks/startup.py [RUNS]
 """
 
 from __future__ import annotations

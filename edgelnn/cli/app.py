@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from edgelnn import __version__
-from edgelnn.cli import datasets, doctor
+from edgelnn.cli import datasets, doctor, experiments
 from edgelnn.cli.errors import run_guarded
 from edgelnn.cli.output import print_data
 
@@ -44,11 +44,10 @@ def start(
 ) -> None:
     """Train compact liquid neural networks, export them to ONNX and TFLite with proof, and measure them."""
     if context.invoked_subcommand is None:
-        text = context.get_help()
-        if text:
-            print_data(text)
+        print_data(context.get_help())
 
 
+app.command("experiments", rich_help_panel=LOOK)(experiments.experiments)
 app.command("datasets", rich_help_panel=LOOK)(datasets.datasets)
 app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
 

@@ -12,7 +12,7 @@ import typer
 
 from edgelnn.cli.output import error, message
 from edgelnn.cli.packages import package_of_module
-from edgelnn.errors import EdgelnnError, MissingExtraError
+from edgelnn.errors import ConfigError, EdgelnnError, MissingExtraError
 
 __all__ = ["DEBUG", "run_guarded"]
 
@@ -45,8 +45,9 @@ def run_guarded(action: Callable[[], Any]) -> int:
     except Exception as problem:
         if debug:
             traceback.print_exc()
-        line, expected = _describe(problem)
-        error(line)
+        lines, expected = _describe(problem)
+        for line in lines:
+            error(line)
         if not expected and not debug:
             message(f"This is a fault in edgelnn, not in what you typed. {DEBUG}=1 shows where it happened.")
         return 1
@@ -55,8 +56,15 @@ def run_guarded(action: Callable[[], Any]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _describe(problem: Exception) -> tuple[str, bool]:
-    """Return one line about `problem`, and whether it is of a kind that users cause and can mend."""
+def _describe(problem: Exception) -> tuple[list[str], bool]:
+    """Return a line for each mistake, and whether the problem is of a kind that users cause and can mend."""
+    if isinstance(problem, ConfigError):
+        return str(problem).splitlines(), True
+    line, expected = _describe_one(problem)
+    return [line], expected
+
+
+def _describe_one(problem: Exception) -> tuple[str, bool]:
     if isinstance(problem, EdgelnnError):
         return str(problem), True
     if isinstance(problem, ImportError) and problem.name is not None:

@@ -76,8 +76,8 @@ def next_step(command: str) -> None:
 
 
 def print_data(text: str) -> None:
-    """Print data on stdout as it is."""
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    """Print data on stdout as it is, ending in one new line."""
+    sys.stdout.write(text.rstrip("\n") + "\n")
 
 
 def print_json(value: Any) -> None:
@@ -112,7 +112,15 @@ def build_table(columns: Sequence[Column], rows: Iterable[Sequence[object]], *, 
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        title=title,
+        title_justify="left",
+        title_style="bold",
+    )
     for column in columns:
         justify: Literal["left", "right"] = "right" if column.number else "left"
         table.add_column(

@@ -1,0 +1,121 @@
+"""The boundaries between the packages: who may import whom, and what a board never loads.
+
+The static half reads every import statement; the other half imports in a fresh process and looks at `sys.modules`.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import HEAVY, ROOT, modules_loaded_by
+
+CORE, EXPORT, PROFILING = "edgelnn", "edgelnn_export", "edgelnn_profiling"
+FOLDERS = {
+    CORE: ROOT / "edgelnn",
+    EXPORT: ROOT / "export/edgelnn_export",
+    PROFILING: ROOT / "profiling/edgelnn_profiling",
+}
+LIGHT_OF_CORE = {
+    "edgelnn",
+    "edgelnn.array_files",
+    "edgelnn.atomic",
+    "edgelnn.bundle",
+    "edgelnn.decisions",
+    "edgelnn.decode",
+    "edgelnn.errors",
+    "edgelnn.inputs",
+    "edgelnn.manifest",
+    "edgelnn.preprocessing",
+}
+
+
+def modules_of(package: str) -> dict[str, Path]:
+    """Every module of a package, by its name."""
+    folder = FOLDERS[package]
+    return {
+        ".".join((package, *path.relative_to(folder).with_suffix("").parts)).removesuffix(".__init__"): path
+        for path in sorted(folder.rglob("*.py"))
+    }
+
+
+def imports_of(path: Path) -> set[str]:
+    """Every module that a file imports anywhere, save for type checkers alone."""
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively; name the module in full"
+            found.add(node.module or "")
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(path.read_text("utf-8")))
+    return found
+
+
+def within(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+EVERY_MODULE = [(name, path) for package in FOLDERS for name, path in modules_of(package).items()]
+
+
+@pytest.mark.parametrize(("name", "path"), EVERY_MODULE, ids=[name for name, _ in EVERY_MODULE])
+def test_imports_go_in_the_allowed_directions_only(name: str, path: Path) -> None:
+    imports = imports_of(path)
+    if within(name, PROFILING):
+        assert not {module for module in imports if within(module, EXPORT)}
+        assert {module for module in imports if within(module, CORE)} <= LIGHT_OF_CORE
+        assert not {module for module in imports if module.partition(".")[0] in HEAVY}
+    elif within(name, EXPORT):
+        assert not {module for module in imports if within(module, "edgelnn.cli")}
+    elif not within(name, "edgelnn.cli") and name != "edgelnn.__main__":
+        assert not {
+            module for module in imports if any(within(module, other) for other in (EXPORT, PROFILING, "edgelnn.cli"))
+        }
+
+
+@pytest.mark.parametrize("module", ["edgelnn", "edgelnn.cli.app", *sorted(LIGHT_OF_CORE - {"edgelnn"})])
+def test_light_modules_load_nothing_heavy(module: str) -> None:
+    assert modules_loaded_by(f"import {module}").isdisjoint(HEAVY)
+
+
+def test_importing_the_front_loads_no_runtime_and_no_numpy() -> None:
+    loaded = modules_loaded_by("import edgelnn, edgelnn_export, edgelnn_profiling")
+    assert loaded.isdisjoint({*HEAVY, "numpy", "onnxruntime", "ai_edge_litert", "tflite_runtime", "PIL"})
+
+
+def test_what_runs_on_a_board_loads_neither_torch_nor_onnx() -> None:
+    names = list(modules_of(PROFILING))
+    loaded = modules_loaded_by(f"import importlib\nfor name in {names!r}: importlib.import_module(name)")
+    assert loaded.isdisjoint({*HEAVY, "edgelnn_export"})
+
+
+def test_the_core_loads_neither_export_nor_profiling() -> None:
+    names = [name for name in modules_of(CORE) if not within(name, "edgelnn.cli") and name != "edgelnn.__main__"]
+    loaded = modules_loaded_by(f"import importlib\nfor name in {names!r}: importlib.import_module(name)")
+    assert loaded.isdisjoint({EXPORT, PROFILING})
+
+
+def test_public_names_can_all_be_had() -> None:
+    modules_loaded_by(
+        "import importlib\n"
+        f"for package in {list(FOLDERS)!r}:\n"
+        "    module = importlib.import_module(package)\n"
+        "    for name in module.__all__:\n"
+        "        getattr(module, name)\n"
+        "    assert set(dir(module)) >= set(module.__all__)"
+    )
+
+
+@pytest.mark.parametrize(("name", "path"), EVERY_MODULE, ids=[name for name, _ in EVERY_MODULE])
+def test_modules_stay_small_and_are_not_named_after_others(name: str, path: Path) -> None:
+    assert len(path.read_text("utf-8").splitlines()) < 500
+    assert path.stem not in {"utils", "common", "misc", "onnx", "statistics", "torch", "tflite", "profiling"}
