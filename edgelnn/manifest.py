@@ -204,7 +204,12 @@ def _check(manifest: Manifest) -> None:
     """Raise `BundleError` where a value of the right type makes no sense."""
     count, names = len(manifest.class_names), manifest.class_names
     _expect(manifest.format_version == FORMAT_VERSION, "format_version", manifest.format_version, f"{FORMAT_VERSION}")
-    named = 1 <= count <= 10_000 and len(set(names)) == count and all(names)
+    named = (
+        1 <= count <= 10_000
+        and len(set(names)) == count
+        and all(names)
+        and not any("\n" in n or "\t" in n for n in names)
+    )
     _expect(named, "class_names", names, "at least one, each non-empty and there once")
     binary = manifest.task == "binary-class"
     _expect(not binary or count == 2, "class_names", names, "two for a binary-class task")
@@ -262,6 +267,6 @@ def _check_unique(what: str, names: Iterable[str]) -> None:
 def _expect(holds: bool, field_name: str, found: object, expected: str) -> None:
     if holds:
         return
-    said = str(found)
+    said = " ".join(str(found).split())
     said = said if len(said) <= 120 else said[:117] + "..."
     raise BundleError(f"the manifest is not valid: {field_name} is {said}; expected {expected}.")
