@@ -14,13 +14,19 @@ if TYPE_CHECKING:
     from edgelnn.training.loading import format_experiment as format_experiment
     from edgelnn.training.loading import list_experiments as list_experiments
     from edgelnn.training.loading import load_experiment as load_experiment
+    from edgelnn.training.metrics import ClassMetrics as ClassMetrics
+    from edgelnn.training.metrics import Metrics as Metrics
+    from edgelnn.training.metrics import evaluate_predictions as evaluate_predictions
 
 _HOMES = {
+    "ClassMetrics": "metrics",
     "DataSpec": "experiment",
     "Experiment": "experiment",
     "ExperimentInfo": "loading",
+    "Metrics": "metrics",
     "Schedule": "experiment",
     "TrainingSpec": "experiment",
+    "evaluate_predictions": "metrics",
     "format_experiment": "loading",
     "list_experiments": "loading",
     "load_experiment": "loading",
