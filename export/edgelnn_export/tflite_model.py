@@ -1,8 +1,8 @@
 """From a graph to the bytes of a TFLite file.
 
 The file holds its weights and no metadata. It takes `image` float32 (n, [d,] h, w, c) and gives `probabilities` float32
-(n, outputs), by these names also in its one signature, for any n after `resize_tensor_input`. Its operators are of versions
-that tflite-runtime 2.14 loads. The same graph gives the same bytes.
+(n, outputs), by these names also in its one signature, for any n after `resize_tensor_input`. Its operators are of
+versions that tflite-runtime 2.14 loads. The same graph gives the same bytes.
 """
 
 from __future__ import annotations

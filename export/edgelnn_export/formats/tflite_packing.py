@@ -1,7 +1,7 @@
 """From the schema's objects to the bytes of a TFLite file, with everything that is equal stored once.
 
-The FlatBuffers library shares the layouts of tables (vtables). A table or vector that would stand in a file twice may be
-shared as well, since readers only follow offsets: shapes, names, options, quantization parameters.
+The FlatBuffers library shares the layouts of tables (vtables). A table or vector that would stand in a file twice may
+be shared as well, since readers only follow offsets: shapes, names, options, quantization parameters.
 """
 
 from __future__ import annotations
