@@ -2,37 +2,85 @@
 
 from __future__ import annotations
 
-import platform
+from collections.abc import Sequence
+from dataclasses import asdict
 
+from edgelnn.cli.findings import Finding, Verdict, judge_machine, try_import
 from edgelnn.cli.options import Json
 from edgelnn.cli.output import Column, build_table, message, print_json, show
 from edgelnn.cli.packages import PURPOSES, Standing, look_up
 
 __all__ = ["doctor"]
 
+MARKS: dict[Verdict, str] = {"good": "✓", "note": "!", "lack": "✗", "unknown": "?"}
+RUNTIMES = ("onnxruntime", "ai-edge-litert", "tflite-runtime")
+
 
 def doctor(json: Json = False) -> None:
     """Show what this machine can do, and the command that mends each lack."""
-    standings = look_up()
+    from edgelnn_profiling.machine import read_machine
+    from edgelnn_profiling.state import read_state
+
+    machine, state, standings = read_machine(), read_state(), look_up()
+    findings = [*judge_machine(machine, state), *_runtimes(standings)]
     if json:
-        print_json({"python": platform.python_version(), "packages": [_record(standing) for standing in standings]})
-        return
-    for extra, purpose in PURPOSES.items():
-        rows = [
-            ["✓" if each.well else "✗", each.package.name, each.version or "-", each.mend]
-            for each in standings
-            if each.package.extra == extra
-        ]
-        title = f"edgelnn[{extra}]: {purpose}" if extra else f"edgelnn: {purpose}"
-        show(
-            build_table(
-                [Column(""), Column("package"), Column("version"), Column("mend", fold=True)], rows, title=title
-            )
+        print_json(
+            {
+                "machine": asdict(machine),
+                "state": asdict(state),
+                "findings": [asdict(finding) for finding in findings],
+                "packages": [_record(standing) for standing in standings],
+            }
         )
-    lacks = list(dict.fromkeys(each.mend for each in standings if each.mend))
-    message("All is well." if not lacks else "To mend what is missing:")
-    for lack in lacks:
-        message(f"  {lack}")
+        return
+    columns = (Column(""), Column("this machine"), Column("", fold=True))
+    show(build_table(columns, [(MARKS[each.verdict], each.topic, each.text) for each in findings]))
+    message()
+    show(build_table((Column(""), Column("packages"), Column("", fold=True)), _packages(standings)))
+    _prescribe(findings, standings)
+
+
+def _runtimes(standings: Sequence[Standing]) -> list[Finding]:
+    """Return whether the runtimes that are installed can be imported here."""
+    findings = []
+    for standing in standings:
+        if standing.package.name in RUNTIMES and standing.version is not None:
+            problem = try_import(standing.package.module)
+            text = problem or f"{standing.version} loads"
+            mend = f"pip install --upgrade {standing.package.name}" if problem else ""
+            findings.append(Finding(standing.package.name, "lack" if problem else "good", text, mend))
+    return findings
+
+
+def _packages(standings: Sequence[Standing]) -> list[tuple[str, str, str]]:
+    """Return one row for each extra: whether it is complete, what it is for, what is there and what is not."""
+    rows = []
+    for extra, purpose in PURPOSES.items():
+        members = [each for each in standings if each.package.extra == extra]
+        there = ", ".join(f"{each.package.name} {each.version}" for each in members if each.well)
+        lacking = ", ".join(
+            f"{each.package.name} {f'{each.version} is older than {each.package.minimum}' if each.version else 'missing'}"
+            for each in members
+            if not each.well
+        )
+        name = f"edgelnn[{extra}]" if extra else "edgelnn"
+        rows.append(("✗" if lacking else "✓", name, purpose))
+        rows.extend(("", "", line) for line in (there, lacking) if line)
+    return rows
+
+
+def _prescribe(findings: Sequence[Finding], standings: Sequence[Standing]) -> None:
+    """End with every command that mends something."""
+    steps = {each.mend: each.topic for each in findings if each.mend}
+    steps |= {each.mend: each.package.name for each in reversed(standings) if each.mend}
+    message()
+    if not steps:
+        message("Nothing to mend.", color="green")
+        return
+    message("To mend:")
+    for step, topic in steps.items():
+        message(f"  {step}", bold=True)
+        message(f"      for {topic}")
 
 
 def _record(standing: Standing) -> dict[str, object]:

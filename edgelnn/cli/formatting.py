@@ -1,0 +1,115 @@
+"""Numbers as people read them; everything inside is in SI base units, and only here that changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from edgelnn.cli.output import Column, build_table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from edgelnn.training.metrics import Metrics
+
+__all__ = [
+    "confusion_table",
+    "format_bytes",
+    "format_count",
+    "format_figure",
+    "format_interval",
+    "format_seconds",
+    "metrics_table",
+]
+
+NOTHING = "-"
+
+
+def format_seconds(seconds: float | None) -> str:
+    """Return a duration with three significant digits.
+
+    >>> format_seconds(1.2345e-5), format_seconds(0.0213), format_seconds(4.5), format_seconds(75)
+    ('12.3 µs', '21.3 ms', '4.50 s', '1:15 min')
+    """
+    if seconds is None:
+        return NOTHING
+    if seconds >= 60:
+        return f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"
+    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if seconds >= factor * 0.9995:
+            return f"{_three_digits(seconds / factor)} {unit}"
+    return f"{_three_digits(seconds / 1e-9)} ns"
+
+
+def format_bytes(size: float | None) -> str:
+    """Return a size in decimal units.
+
+    >>> format_bytes(812), format_bytes(51_669), format_bytes(39_400_000)
+    ('812 B', '51.7 kB', '39.4 MB')
+    """
+    if size is None:
+        return NOTHING
+    for factor, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= factor * 0.9995:
+            return f"{_three_digits(size / factor)} {unit}"
+    return f"{size:.0f} B"
+
+
+def format_count(number: float | None) -> str:
+    """Return a whole number with its thousands apart.
+
+    >>> format_count(263048)
+    '263,048'
+    """
+    return NOTHING if number is None else f"{number:,.0f}"
+
+
+def format_figure(value: float | None) -> str:
+    """Return an AUC, accuracy or the like: four digits.
+
+    >>> format_figure(0.88974), format_figure(None)
+    ('0.8897', '-')
+    """
+    return NOTHING if value is None else f"{value:.4f}"
+
+
+def format_interval(interval: Sequence[float] | None) -> str:
+    """Return a 95 % interval.
+
+    >>> format_interval((0.81, 0.93456))
+    '0.810 to 0.935'
+    """
+    return NOTHING if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
+def metrics_table(metrics: Metrics, *, title: str | None = None) -> Table:
+    """Return the figures of merit of one split; those that speak of a class name it."""
+    rows: list[tuple[str, float | None, Sequence[float] | None]] = [
+        ("AUC", metrics.auc, metrics.intervals.get("auc")),
+        ("accuracy", metrics.accuracy, metrics.intervals.get("accuracy")),
+    ]
+    positive = metrics.positive_class
+    classes = [one for one in metrics.classes if positive is None or one.name == positive]
+    for one in classes:
+        intervals: Mapping[str, Sequence[float]] = one.intervals
+        named = f"({one.name})"
+        rows.append((f"sensitivity {named}", one.sensitivity, intervals.get("sensitivity")))
+        rows.append((f"specificity {named}", one.specificity, intervals.get("specificity")))
+        rows.append((f"F1 {named}", one.f1, intervals.get("f1")))
+    columns = (Column("", fold=True), Column("value", number=True), Column("95 % interval"))
+    cells = [(name, format_figure(value), format_interval(interval)) for name, value, interval in rows]
+    return build_table(columns, cells, title=title)
+
+
+def confusion_table(metrics: Metrics) -> Table | None:
+    """Return the counts of true against predicted classes, None where the task has no such table."""
+    if metrics.confusion is None:
+        return None
+    names = metrics.class_names
+    columns = (Column("true ↓ predicted →"), *(Column(name, number=True) for name in names))
+    rows = [(name, *counts) for name, counts in zip(names, metrics.confusion, strict=True)]
+    return build_table(columns, rows)
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:.0f}"
