@@ -89,7 +89,7 @@ class CfCLayer(AbstractLiquidLayer):
     """
 
     def __init__(self, features: int, plan: WiringPlan, *, mode: CfCMode = "default") -> None:
-        module = ncps.torch.CfC(features, plan.build(features), mode=mode)
+        module = ncps.torch.CfC(features, plan.fresh(), mode=mode)
         sizes = tuple(module.rnn_cell.layer_sizes)
         super().__init__(module, features=features, units=plan.units, outputs=sizes[-1], origin=str(plan))
         self.plan = plan

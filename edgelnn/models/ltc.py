@@ -118,7 +118,7 @@ class LTCLayer(AbstractLiquidLayer):
     sensory_target: Tensor
 
     def __init__(self, features: int, plan: WiringPlan, *, unfolds: int = 6) -> None:
-        wiring = plan.build(features)
+        wiring = plan.fresh()
         module = ncps.torch.LTC(features, wiring, ode_unfolds=unfolds)
         super().__init__(module, features=features, units=plan.units, outputs=plan.outputs, origin=str(plan))
         self.plan = plan

@@ -67,13 +67,15 @@ class WiringPlan:
         """The seed the wiring is built with."""
         return _DEFAULT_SEEDS[self.kind] if self.seed is None else self.seed
 
+    def fresh(self) -> Wiring:
+        """Return a new ncps wiring that no model was built on; building a second one on it would add synapses to it."""
+        if self.kind == "auto":
+            return ncps.wirings.AutoNCP(self.units, self.outputs, self.sparsity, self.effective_seed)
+        return ncps.wirings.FullyConnected(self.units, self.outputs, self.effective_seed)
+
     def build(self, features: int) -> Wiring:
-        """Return a fresh ncps wiring, built for `features` sensory neurons."""
-        wiring: Wiring = (
-            ncps.wirings.AutoNCP(self.units, self.outputs, sparsity_level=self.sparsity, seed=self.effective_seed)
-            if self.kind == "auto"
-            else ncps.wirings.FullyConnected(self.units, self.outputs, erev_init_seed=self.effective_seed)
-        )
+        """Return a new ncps wiring with its synapses, from `features` sensory neurons; to look at, not to build models on."""
+        wiring = self.fresh()
         wiring.build(features)
         return wiring
 
