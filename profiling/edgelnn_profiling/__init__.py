@@ -9,16 +9,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edgelnn_profiling.machine import Machine as Machine
+    from edgelnn_profiling.machine import read_machine as read_machine
+    from edgelnn_profiling.manager import Progress as Progress
+    from edgelnn_profiling.manager import profile as profile
     from edgelnn_profiling.model_files import identify_model as identify_model
+    from edgelnn_profiling.plan import Plan as Plan
     from edgelnn_profiling.probe import probe_model as probe_model
+    from edgelnn_profiling.report import Report as Report
     from edgelnn_profiling.runtimes import AbstractRuntime as AbstractRuntime
     from edgelnn_profiling.runtimes import load_runtime as load_runtime
+    from edgelnn_profiling.state import State as State
+    from edgelnn_profiling.state import read_state as read_state
 
 _HOMES = {
     "AbstractRuntime": "edgelnn_profiling.runtimes",
+    "Machine": "edgelnn_profiling.machine",
+    "Plan": "edgelnn_profiling.plan",
+    "Progress": "edgelnn_profiling.manager",
+    "Report": "edgelnn_profiling.report",
+    "State": "edgelnn_profiling.state",
     "identify_model": "edgelnn_profiling.model_files",
     "load_runtime": "edgelnn_profiling.runtimes",
     "probe_model": "edgelnn_profiling.probe",
+    "profile": "edgelnn_profiling.manager",
+    "read_machine": "edgelnn_profiling.machine",
+    "read_state": "edgelnn_profiling.state",
 }
 
 __all__ = [*_HOMES]

@@ -35,7 +35,7 @@ def probe_model(path: str | os.PathLike[str], *, threads: int = 1, timeout_s: fl
         ModelFileError: The file is no model, is refused, fails, crashes its runtime or does not finish.
         MissingExtraError: Its runtime is not installed.
     """
-    identify_model(path)
+    model_format = identify_model(path)
     # -P: a module that lies in the current folder is not what is meant by its name.
     command = [sys.executable, "-P", "-m", "edgelnn_profiling.probe", str(threads), str(Path(path).absolute())]
     try:
@@ -52,7 +52,8 @@ def probe_model(path: str | os.PathLike[str], *, threads: int = 1, timeout_s: fl
     except (IndexError, KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path} made its runtime answer nothing that can be read; not opened.") from error
     if kind == "MissingExtraError":
-        raise MissingExtraError(f"running {path}", "a runtime", "onnx" if ".onnx" in message else "tflite")
+        package = "onnxruntime" if model_format == "onnx" else "ai-edge-litert or tflite-runtime"
+        raise MissingExtraError(f"running {path}", package, model_format)
     if kind != "fine":
         raise ModelFileError(message)
 

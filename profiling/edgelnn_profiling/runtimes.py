@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgelnn.bundle import Tensor
 from edgelnn.errors import ConfigError, ModelFileError
+from edgelnn.manifest import Tensor
 from edgelnn_profiling.model_files import ModelFormat, identify_model
 
-__all__ = ["AbstractRuntime", "load_runtime", "open_runtime"]
+__all__ = ["AbstractRuntime", "import_runtime", "load_runtime", "open_runtime", "random_input"]
 
 Array = NDArray[Any]
 MAX_INPUT_BYTES = 2**30
@@ -57,6 +57,23 @@ def open_runtime(
     from edgelnn_profiling.tflite_interpreter import TfliteRuntime
 
     return TfliteRuntime(source, threads=threads)
+
+
+def import_runtime(model_format: ModelFormat) -> None:
+    """Import the runtime for a format, so that what comes next is the model's own cost.
+
+    Raises:
+        MissingExtraError: It is not installed.
+        ModelFileError: It cannot be had here, or does not import.
+    """
+    if model_format == "onnx":
+        from edgelnn_profiling.onnx_session import import_onnxruntime
+
+        import_onnxruntime()
+    else:
+        from edgelnn_profiling.tflite_interpreter import import_interpreter
+
+        import_interpreter()
 
 
 class AbstractRuntime(ABC):

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from edgelnn.bundle import Tensor
 from edgelnn.errors import MissingExtraError, ModelFileError
+from edgelnn.manifest import Tensor
 from edgelnn_profiling.quiet import without_chatter
 from edgelnn_profiling.runtimes import AbstractRuntime, Array, checked_tensor, one_line, only_one
 

@@ -1,0 +1,90 @@
+"""Where workers run: a seam between deciding what to measure and measuring it, so that tests need no process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgelnn_profiling.probe import how_it_ended
+
+__all__ = ["AbstractExecutor", "LocalExecutor", "Outcome", "read_events"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a request.
+
+    Attributes:
+        events: What the worker said, in order.
+        error: Why it said no more, in words; None where it came to its end.
+    """
+
+    events: tuple[Mapping[str, Any], ...]
+    error: str | None
+
+    def all(self, event: str) -> list[Mapping[str, Any]]:
+        """Return the events of one kind."""
+        return [found for found in self.events if found["event"] == event]
+
+    def first(self, event: str) -> Mapping[str, Any] | None:
+        """Return the first event of a kind, or None."""
+        return next((found for found in self.events if found["event"] == event), None)
+
+
+class AbstractExecutor(ABC):
+    """Something that can start a fresh worker, here or elsewhere."""
+
+    @abstractmethod
+    def execute(self, request: Mapping[str, Any], *, timeout_s: float) -> Outcome:
+        """Start a worker, give it a request and wait for what comes of it."""
+
+
+class LocalExecutor(AbstractExecutor):
+    """Workers on this machine, with this Python."""
+
+    def execute(self, request: Mapping[str, Any], *, timeout_s: float) -> Outcome:
+        """Start a worker process; whatever becomes of it, this returns."""
+        # numpy's own threads would take memory for buffers that nothing here uses.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        command = [sys.executable, "-P", "-m", "edgelnn_profiling.worker"]
+        try:
+            done = subprocess.run(
+                command,
+                input=(json.dumps(request) + "\n").encode(),
+                capture_output=True,
+                timeout=timeout_s,
+                env=environment,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            return Outcome(read_events(error.stdout or b""), f"did not finish within {timeout_s:g} s and was ended")
+        except OSError as error:
+            return Outcome((), f"could not be started: {error.strerror}")
+        events = read_events(done.stdout)
+        said = next((event for event in events if event["event"] == "error"), None)
+        if said is not None:
+            return Outcome(events, str(said["message"]))
+        if done.returncode != 0:
+            last = (done.stderr.decode("utf-8", "replace").strip().splitlines() or [""])[-1].strip()
+            return Outcome(events, how_it_ended(done.returncode) + (f": {last[:300]}" if last else ""))
+        return Outcome(events, None)
+
+
+def read_events(text: bytes) -> tuple[Mapping[str, Any], ...]:
+    """Return the events in a worker's output, up to the first line that is not one."""
+    events = []
+    for line in text.splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            break  # A worker that was killed while writing.
+        if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+            break
+        events.append(event)
+    return tuple(events)

@@ -1,0 +1,93 @@
+"""The inputs of a measurement, and the proof before it that the file gives its answers here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgelnn.errors import ProfileError
+from edgelnn.preprocessing import Preprocessing
+from edgelnn_profiling.runtimes import AbstractRuntime, Array, random_input
+
+__all__ = ["Examples", "allowed_error", "check_parity", "load_examples"]
+
+QUANTIZED_MARGIN = 0.02
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a model is fed with.
+
+    Attributes:
+        inputs: (n, …) as the model takes them.
+        images: (n, [d,] h, w, c) uint8; None where the file comes without a bundle and nothing is known of its images.
+        expected: (n, outputs) float32, the PyTorch model's; None likewise.
+        prepare: From images to inputs.
+        decide: From outputs to a decision for each image.
+    """
+
+    inputs: Array
+    images: Array | None
+    expected: Array | None
+    prepare: Callable[[Array], Array]
+    decide: Callable[[Array], object]
+
+
+def allowed_error(tolerance: float | None, parity_max_error: float) -> float:
+    """Return how far an answer may lie from the PyTorch model's.
+
+    A float32 file keeps to its tolerance everywhere. A quantized one differs a little from machine to machine (ONNX
+    Runtime takes other kernels on ARM), so it may stray from what was seen when it was made by half of that and 0.02.
+
+    >>> allowed_error(1e-4, 3e-6)
+    0.0001
+    >>> allowed_error(None, 0.04)
+    0.08
+    """
+    return tolerance if tolerance is not None else 1.5 * parity_max_error + QUANTIZED_MARGIN
+
+
+def load_examples(request: Mapping[str, Any], runtime: AbstractRuntime) -> Examples:
+    """Return the golden inputs of the request's bundle, or made-up ones for a file without a bundle.
+
+    Raises:
+        ProfileError: The golden file is not what the request says.
+    """
+    golden = request["golden"]
+    if golden is None:
+        inputs = random_input(runtime.input, seed=request["plan"]["seed"])
+        return Examples(inputs, None, None, lambda images: images, lambda outputs: outputs)
+    facts = golden["preprocessing"]
+    preprocessing = Preprocessing(tuple(facts["image_shape"]), mean=facts["mean"], std=facts["std"])
+    layout = golden["layout"]
+    try:
+        with np.load(golden["file"], allow_pickle=False) as arrays:
+            images, expected = arrays["images"], arrays["probabilities"]
+    except (OSError, KeyError, ValueError) as error:
+        raise ProfileError(f"cannot read {golden['file']}: {error}. Export the bundle again.") from error
+    return Examples(
+        inputs=preprocessing(images, layout),
+        images=images,
+        expected=expected,
+        prepare=lambda some: preprocessing(some, layout),
+        decide=lambda outputs: outputs.argmax(axis=-1),
+    )
+
+
+def check_parity(runtime: AbstractRuntime, examples: Examples, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the largest difference of an answer from the expected one, and how much is allowed.
+
+    Raises:
+        ProfileError: The answers are not of the shape expected.
+    """
+    expected = np.asarray(examples.expected, np.float64)
+    answers = runtime.run(examples.inputs)
+    if answers.shape != expected.shape:
+        raise ProfileError(f"{runtime.model} answers with {answers.shape}; golden.npz expects {expected.shape}.")
+    error = float(np.max(np.abs(answers - expected)))
+    if not np.isfinite(error):
+        raise ProfileError(f"{runtime.model} answers with numbers that are not finite.")
+    return {"max_error": error, "allowed": request["golden"]["allowed_error"], "images": len(answers)}
