@@ -20,7 +20,14 @@ from pathlib import Path
 
 from edgelnn.errors import WriteError
 
-__all__ = ["FOLDER_MARKERS", "new_folder_atomically", "write_bytes_atomically", "write_text_atomically"]
+__all__ = [
+    "FOLDER_MARKERS",
+    "hold_folder",
+    "move_folder_into_place",
+    "new_folder_atomically",
+    "write_bytes_atomically",
+    "write_text_atomically",
+]
 
 PARTIAL = ".edgelnn-partial"
 DISPLACED = ".edgelnn-displaced"
@@ -129,6 +136,42 @@ def new_folder_atomically(
         _fsync_folder(target.parent)
 
 
+def move_folder_into_place(source: Path, target: Path) -> None:
+    """Make a complete folder take the place of another one, or of none, in one step; the old one is removed.
+
+    Args:
+        source: The complete folder, on the same disk.
+        target: What it shall become.
+
+    Raises:
+        WriteError: No permission, or no space.
+    """
+    target = Path(os.path.realpath(target))
+    with _explained(target):
+        _fsync_tree(source)
+        _put_in_place(source, target)
+        shutil.rmtree(source, ignore_errors=True)
+        _fsync_folder(target.parent)
+
+
+@contextlib.contextmanager
+def hold_folder(path: Path, *, busy: str) -> Iterator[None]:
+    """Keep other processes that ask for the same folder away while the block runs.
+
+    Args:
+        path: A folder that exists.
+        busy: What `WriteError` says where another process holds it.
+    """
+    with _explained(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if not _lock(descriptor):
+            raise WriteError(busy)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _check_replaceable(target: Path, force: bool, markers: Sequence[str]) -> None:
     """Raise `WriteError` where `target` exists and is not ours to replace."""
     if not target.exists():
@@ -157,7 +200,7 @@ def _put_in_place(partial: Path, target: Path) -> None:
             raise
     if _exchange(partial, target):
         return
-    displaced = partial.with_name(partial.name.replace(PARTIAL, DISPLACED))
+    displaced = target.with_name(f".{target.name}.{secrets.token_hex(4)}{DISPLACED}")
     os.rename(target, displaced)
     os.rename(partial, target)
     shutil.rmtree(displaced)

@@ -6,6 +6,7 @@ __all__ = [
     "BundleError",
     "ConfigError",
     "DataError",
+    "DataWarning",
     "EdgelnnError",
     "ExportError",
     "MissingExtraError",
@@ -13,6 +14,8 @@ __all__ = [
     "ParityError",
     "ProfileError",
     "RunFolderError",
+    "TrainingError",
+    "TrainingInterrupted",
     "UnsupportedModelError",
     "WriteError",
 ]
@@ -28,6 +31,10 @@ class ConfigError(EdgelnnError, ValueError):
 
 class DataError(EdgelnnError):
     """A dataset, image or array cannot be used."""
+
+
+class DataWarning(UserWarning):
+    """Data can be used, but the figures measured on them may not mean what they seem to."""
 
 
 class RunFolderError(EdgelnnError):
@@ -56,6 +63,14 @@ class ParityError(ExportError):
 
 class ProfileError(EdgelnnError):
     """A measurement could not be made."""
+
+
+class TrainingError(EdgelnnError):
+    """A training cannot go on, such as when its loss is no number any more; what it has done so far is kept."""
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """A training was interrupted; the message says how to continue it."""
 
 
 class WriteError(EdgelnnError):

@@ -10,26 +10,38 @@ if TYPE_CHECKING:
     from edgelnn.training.experiment import Experiment as Experiment
     from edgelnn.training.experiment import Schedule as Schedule
     from edgelnn.training.experiment import TrainingSpec as TrainingSpec
+    from edgelnn.training.listener import EpochReport as EpochReport
+    from edgelnn.training.listener import TrainingListener as TrainingListener
+    from edgelnn.training.listener import TrainingStart as TrainingStart
     from edgelnn.training.loading import ExperimentInfo as ExperimentInfo
     from edgelnn.training.loading import format_experiment as format_experiment
     from edgelnn.training.loading import list_experiments as list_experiments
     from edgelnn.training.loading import load_experiment as load_experiment
+    from edgelnn.training.loading import load_experiment_dataset as load_experiment_dataset
     from edgelnn.training.metrics import ClassMetrics as ClassMetrics
     from edgelnn.training.metrics import Metrics as Metrics
     from edgelnn.training.metrics import evaluate_predictions as evaluate_predictions
+    from edgelnn.training.prediction import predict_probabilities as predict_probabilities
+    from edgelnn.training.trainer import train as train
 
 _HOMES = {
     "ClassMetrics": "metrics",
     "DataSpec": "experiment",
+    "EpochReport": "listener",
     "Experiment": "experiment",
     "ExperimentInfo": "loading",
     "Metrics": "metrics",
     "Schedule": "experiment",
+    "TrainingListener": "listener",
     "TrainingSpec": "experiment",
+    "TrainingStart": "listener",
     "evaluate_predictions": "metrics",
     "format_experiment": "loading",
     "list_experiments": "loading",
     "load_experiment": "loading",
+    "load_experiment_dataset": "loading",
+    "predict_probabilities": "prediction",
+    "train": "trainer",
 }
 
 __all__ = [*_HOMES]

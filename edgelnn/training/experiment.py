@@ -27,7 +27,8 @@ class DataSpec(Specification):
     """Which data, and how pixels become numbers.
 
     Attributes:
-        name: A dataset's name, ``"phantoms"``, or the path of an npz file, an IDX folder or a folder with one folder per class.
+        name: A dataset's name, ``"phantoms"``, or the path of an npz file, an IDX folder or a folder with one folder
+            per class.
         size: Side of the images in pixels (MedMNIST: one of the published sizes; folders: resized to it).
         root: Folder to look for and download to; left out: `EDGELNN_DATA` or medmnist's own.
         channels: 1 (grey) or 3 (RGB) for class folders; left out: grey where every image is.
@@ -55,8 +56,9 @@ class Schedule(Specification):
     """How the learning rate moves.
 
     Attributes:
-        kind: ``constant``; ``step``: times `gamma` at each of `milestones` (fractions of all epochs); ``cosine`` to zero;
-            ``warm_restarts``: cosine from the top every `period` epochs; ``one_cycle``: up and down once, batch by batch.
+        kind: ``constant``; ``step``: times `gamma` at each of `milestones` (fractions of all epochs); ``cosine`` to
+            zero; ``warm_restarts``: cosine from the top every `period` epochs; ``one_cycle``: up and down once, batch
+            by batch.
     """
 
     kind: Literal["constant", "step", "cosine", "warm_restarts", "one_cycle"] = "constant"
@@ -73,8 +75,10 @@ class TrainingSpec(Specification):
         class_weights: ``balanced``: inversely to each class's share of the training split.
         clip_norm: Largest norm of the gradient; 0: no clipping.
         select: The epoch whose weights are kept: best validation AUC, accuracy or loss, or the last one.
-        patience: Epochs without an improvement of `monitor` by more than `min_change` before training stops; 0: never stops early.
-        augment: Flips, small rotations, shifts and zooms of the training images; their parameters are written with the run.
+        patience: Epochs without an improvement of `monitor` by more than `min_change` before training stops; 0: never
+            stops early.
+        augment: Flips, small rotations, shifts and zooms of the training images; their parameters are written with the
+            run.
     """
 
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 60

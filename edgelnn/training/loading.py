@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgelnn.errors import ConfigError
-from edgelnn.training.experiment import Experiment
+from edgelnn.training.experiment import DataSpec, Experiment
 from edgelnn.training.mistakes import did_you_mean, show_value
 from edgelnn.training.overrides import parse_overrides, validate_with_overrides
 
-__all__ = ["DEFAULT_EXPERIMENT", "ExperimentInfo", "format_experiment", "list_experiments", "load_experiment"]
+if TYPE_CHECKING:
+    from edgelnn.data.dataset import Dataset
+
+__all__ = [
+    "DEFAULT_EXPERIMENT",
+    "ExperimentInfo",
+    "format_experiment",
+    "list_experiments",
+    "load_experiment",
+    "load_experiment_dataset",
+]
 
 DEFAULT_EXPERIMENT = "breastmnist"
 
@@ -83,6 +94,39 @@ def format_experiment(experiment: Experiment) -> str:
     import tomli_w
 
     return tomli_w.dumps(experiment.model_dump(exclude_none=True))
+
+
+def load_experiment_dataset(
+    data: DataSpec, *, download: bool = True, progress: Callable[[int, int], None] | None = None
+) -> Dataset:
+    """Return the dataset that an experiment names.
+
+    Args:
+        data: The experiment's part about data.
+        download: Fetch it where it is not found.
+        progress: Called with bytes done and bytes in all.
+
+    Raises:
+        DataError: It cannot be found or used.
+
+    >>> load_experiment_dataset(DataSpec(name="phantoms")).synthetic
+    True
+    """
+    from edgelnn.data import load_dataset
+
+    return load_dataset(
+        data.name,
+        size=data.size,
+        root=data.root,
+        channels=data.channels,
+        positive_class=data.positive_class,
+        validation=data.validation,
+        test=data.test,
+        split_seed=data.split_seed,
+        difficulty=data.difficulty,
+        download=download,
+        progress=progress,
+    )
 
 
 def _read(given: str) -> tuple[str, str]:

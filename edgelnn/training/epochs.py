@@ -1,0 +1,203 @@
+"""One epoch after another; what is random in an epoch follows from the seed and its number alone."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgelnn.data.dataset import Dataset, Split
+from edgelnn.errors import TrainingError
+from edgelnn.models import Classifier
+from edgelnn.preprocessing import Preprocessing
+from edgelnn.training.bootstrap import weighted_auc
+from edgelnn.training.checkpoint import Progress
+from edgelnn.training.experiment import TrainingSpec
+from edgelnn.training.history import EpochRecord
+from edgelnn.training.listener import TrainingListener
+from edgelnn.training.losses import Loss
+from edgelnn.training.metrics import decide_classes
+from edgelnn.training.optimizers import build_optimizer, clip_gradients, set_learning_rate
+from edgelnn.training.prediction import predict_scores
+from edgelnn.training.schedules import learning_rate_at
+
+__all__ = ["Augmentation", "Epochs", "advance", "expand_binary"]
+
+Augmentation = Callable[[NDArray[np.uint8], np.random.Generator], NDArray[np.uint8]]
+
+
+@dataclass
+class Epochs:
+    """What every epoch needs, and the weights it changes.
+
+    Attributes:
+        classifier: On the device to compute on.
+        dataset: To train and to validate on.
+        training: How.
+        preprocessing: From pixels to inputs.
+        loss: To minimize.
+        augmentation: Of the training images; None without one.
+        listener: Hears of every batch.
+    """
+
+    classifier: Classifier
+    dataset: Dataset
+    training: TrainingSpec
+    preprocessing: Preprocessing
+    loss: Loss
+    augmentation: Augmentation | None
+    listener: TrainingListener
+
+    def __post_init__(self) -> None:
+        self.optimizer = build_optimizer(self.training, self.classifier)
+        self.device = next(self.classifier.parameters()).device
+
+    def run(self, epoch: int) -> EpochRecord:
+        """Train one epoch and judge it on the validation split.
+
+        Args:
+            epoch: From 1.
+
+        Raises:
+            TrainingError: The loss is no number any more.
+        """
+        began = time.perf_counter()
+        rng = np.random.default_rng([self.training.seed, epoch])
+        torch.manual_seed(int(rng.integers(2**63)))
+        rate, train_loss, train_accuracy = self._train(epoch, rng)
+        val_loss, val_auc, val_accuracy = self._validate(epoch)
+        return EpochRecord(
+            epoch=epoch,
+            learning_rate=rate,
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
+            val_loss=val_loss,
+            val_auc=val_auc,
+            val_accuracy=val_accuracy,
+            duration_s=time.perf_counter() - began,
+        )
+
+    def _train(self, epoch: int, rng: np.random.Generator) -> tuple[float, float, float]:
+        """Return the last learning rate, the mean loss and the accuracy over the epoch's batches."""
+        split = self.dataset["train"]
+        batches = list(_batches(rng.permutation(len(split)), self.training.batch_size))
+        losses = right = rate = 0.0
+        self.classifier.train()
+        for number, chosen in enumerate(batches):
+            rate = learning_rate_at(
+                self.training.schedule,
+                self.training.learning_rate,
+                epochs=self.training.epochs,
+                epoch=epoch - 1,
+                batch=number,
+                batches=len(batches),
+            )
+            set_learning_rate(self.optimizer, rate)
+            images = split.images[chosen]
+            if self.augmentation is not None:
+                images = self.augmentation(images, rng)
+            inputs = torch.from_numpy(self.preprocessing(images)).to(self.device)
+            targets = torch.from_numpy(split.labels[chosen]).to(self.device)
+            scores = self.classifier(inputs)
+            loss = self.loss(scores, targets)
+            value = loss.item()
+            if not math.isfinite(value):
+                raise TrainingError(self._diverged("loss", value, epoch))
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            clip_gradients(self.classifier, self.training.clip_norm)
+            self.optimizer.step()
+            losses += value * len(chosen)
+            right += self._share_right(scores.detach().cpu(), split.labels[chosen]) * len(chosen)
+            self.listener.on_batch(number + 1, len(batches))
+        return rate, losses / len(split), right / len(split)
+
+    def _validate(self, epoch: int) -> tuple[float, float, float]:
+        """Return loss, AUC and accuracy on the validation split."""
+        split: Split = self.dataset["val"]
+        scores = predict_scores(self.classifier, split.images, self.preprocessing)
+        loss = self.loss(scores.to(self.device), torch.from_numpy(split.labels).to(self.device)).item()
+        if not math.isfinite(loss):
+            raise TrainingError(self._diverged("validation loss", loss, epoch))
+        probabilities = self._class_probabilities(scores)
+        truth = _one_hot(split.labels, probabilities.shape[1])
+        once = np.ones((len(split), 1), np.float32)
+        aucs = [weighted_auc(probabilities[:, k], truth[:, k], once)[0] for k in range(truth.shape[1])]
+        return loss, float(np.mean(aucs)), self._share_right(scores, split.labels)
+
+    def _share_right(self, scores: Tensor, labels: NDArray[np.int64]) -> float:
+        """Return the accuracy of scores (n, outputs), as MedMNIST defines it for the task."""
+        probabilities = self._class_probabilities(scores)
+        decided = decide_classes(probabilities, task=self.dataset.task, positive_class=None)
+        right = decided == _one_hot(labels, probabilities.shape[1])
+        return float(right.mean() if self.dataset.task == "multi-label" else right.all(axis=1).mean())
+
+    def _class_probabilities(self, scores: Tensor) -> NDArray[np.float64]:
+        """Return (n, classes) from scores (n, outputs)."""
+        softmax = self.classifier.output_kind == "softmax"
+        probabilities = (scores.softmax(1) if softmax else scores.sigmoid()).double().numpy()
+        return expand_binary(probabilities, len(self.dataset.class_names))
+
+    def _diverged(self, what: str, value: float, epoch: int) -> str:
+        """Return what to say, and try, where a loss is no number any more."""
+        rate = self.training.learning_rate
+        tries = [f"a smaller training.learning_rate (now {rate:g}, try {rate / 10:g})"]
+        if not self.training.clip_norm:
+            tries.append("training.clip_norm=1")
+        return f"the {what} became {value} in epoch {epoch}. Try {' or '.join(tries)}."
+
+
+def advance(progress: Progress, record: EpochRecord, training: TrainingSpec) -> Progress:
+    """Return the progress after one more epoch: whether it is the one to keep, and whether to stop.
+
+    Of epochs that are equally good by `select`, the one with the lowest validation loss is kept.
+
+    >>> record = EpochRecord(1, 0.1, 0.7, 0.5, 0.6, 0.8, 0.75, 1.5)
+    >>> advance(Progress(), record, TrainingSpec(select="auc")).best_score
+    (0.8, -0.6)
+    """
+    figures = {"auc": record.val_auc, "accuracy": record.val_accuracy, "loss": -record.val_loss, "last": record.epoch}
+    score = (float(figures[training.select]), -record.val_loss)
+    better = score > progress.best_score
+    monitored = figures[training.monitor]
+    improved = monitored > progress.best_monitored + training.min_change
+    stale = 0 if improved else progress.stale_epochs + 1
+    return Progress(
+        history=(*progress.history, record),
+        best_epoch=record.epoch if better else progress.best_epoch,
+        best_score=score if better else progress.best_score,
+        best_monitored=monitored if improved else progress.best_monitored,
+        stale_epochs=stale,
+        stopped_early=bool(training.patience) and stale >= training.patience,
+    )
+
+
+def expand_binary(probabilities: NDArray[np.float64], classes: int) -> NDArray[np.float64]:
+    """Return one column a class, also where a sigmoid gives class 1 alone.
+
+    >>> expand_binary(np.array([[0.25]]), 2).tolist()
+    [[0.75, 0.25]]
+    """
+    if probabilities.shape[1] == 1 and classes == 2:
+        return np.concatenate([1 - probabilities, probabilities], axis=1)
+    return probabilities
+
+
+def _batches(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
+    """Yield the order in pieces; a last single image joins the piece before it, as batch norm cannot do with one."""
+    starts = list(range(0, len(order), size))
+    if len(starts) > 1 and len(order) - starts[-1] == 1:
+        del starts[-1]
+    for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
+        yield order[start:end]
+
+
+def _one_hot(labels: NDArray[np.int64], classes: int) -> NDArray[np.bool_]:
+    """Return labels as (n, classes) bool."""
+    return np.asarray(labels != 0 if labels.ndim == 2 else labels[:, None] == np.arange(classes))

@@ -1,0 +1,91 @@
+"""The last steps of a training: judge the weights to keep, write everything, and only then call it finished."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.torch import save
+from torch import Tensor
+
+from edgelnn.atomic import write_bytes_atomically, write_text_atomically
+from edgelnn.data.dataset import Dataset, SplitName
+from edgelnn.errors import DataError, TrainingError
+from edgelnn.run import ENVIRONMENT, FORMAT_VERSION, HISTORY, METRICS, WEIGHTS, Run, read_environment
+from edgelnn.training.checkpoint import CHECKPOINT, Progress
+from edgelnn.training.epochs import Epochs, expand_binary
+from edgelnn.training.experiment import Experiment
+from edgelnn.training.folders import Workplace, format_json, put_in_place
+from edgelnn.training.history import format_history
+from edgelnn.training.metrics import Metrics, evaluate_predictions
+from edgelnn.training.prediction import predict_probabilities
+
+__all__ = ["finish_run"]
+
+
+def finish_run(
+    epochs: Epochs,
+    workplace: Workplace,
+    experiment: Experiment,
+    progress: Progress,
+    best: Mapping[str, Tensor],
+    *,
+    figures: bool,
+) -> Run:
+    """Write the run with the weights to keep and return it; until the last step it counts as unfinished.
+
+    Args:
+        epochs: Whose classifier takes the weights.
+        workplace: Where to write.
+        experiment: What was trained.
+        progress: Where training ended.
+        best: State to keep.
+        figures: Draw them.
+    """
+    folder, dataset = workplace.path, epochs.dataset
+    epochs.classifier.load_state_dict(dict(best))
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in best.items()}
+    write_bytes_atomically(folder / WEIGHTS, save(tensors, {"format": "pt"}))
+    write_text_atomically(folder / HISTORY, format_history(progress.history))
+    probabilities: dict[SplitName, NDArray[np.float64]] = {}
+    metrics: dict[SplitName, Metrics] = {}
+    judged: tuple[SplitName, ...] = ("val", "test")
+    for split in judged:
+        probabilities[split], metrics[split] = _judge(epochs, dataset, split)
+    environment = read_environment(folder)
+    environment["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
+    environment["training_s"] = round(sum(record.duration_s for record in progress.history), 3)
+    write_text_atomically(folder / ENVIRONMENT, format_json(environment))
+    run = Run(folder, experiment, metrics, progress.best_epoch, environment)
+    facts = {
+        "format_version": FORMAT_VERSION,
+        "best_epoch": progress.best_epoch,
+        "epochs": len(progress.history),
+        "stopped_early": progress.stopped_early,
+        "selected_by": experiment.training.select,
+        **{split: figure.to_dict() for split, figure in metrics.items()},
+    }
+    write_text_atomically(folder / METRICS, format_json(facts))
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    put_in_place(workplace)
+    return replace(run, folder=workplace.folder)
+
+
+def _judge(epochs: Epochs, dataset: Dataset, split: SplitName) -> tuple[NDArray[np.float64], Metrics]:
+    """Return the probabilities (n, classes) for a split and their figures of merit."""
+    outputs = predict_probabilities(epochs.classifier, dataset[split].images, epochs.preprocessing)
+    probabilities = expand_binary(outputs.astype(np.float64), len(dataset.class_names))
+    try:
+        metrics = evaluate_predictions(
+            probabilities,
+            dataset[split].labels,
+            task=dataset.task,
+            class_names=dataset.class_names,
+            positive_class=dataset.positive_class,
+        )
+    except DataError as error:
+        raise TrainingError(f"the {split} split cannot be judged: {error}") from error
+    return probabilities, metrics

@@ -1,0 +1,222 @@
+"""`train`: from an experiment to a run, or on from where an interrupted one stopped."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from edgelnn.atomic import hold_folder
+from edgelnn.data.dataset import SPLITS, Dataset
+from edgelnn.errors import ConfigError, RunFolderError, TrainingError, TrainingInterrupted
+from edgelnn.models import Classifier, build_classifier, count_parameters
+from edgelnn.models.description import describe
+from edgelnn.preprocessing import Preprocessing
+from edgelnn.run import Run
+from edgelnn.training.checkpoint import Checkpoint, Progress, copy_state, load_checkpoint, save_checkpoint
+from edgelnn.training.device import computing, find_device
+from edgelnn.training.environment import describe_environment
+from edgelnn.training.epochs import Epochs, advance
+from edgelnn.training.experiment import Experiment
+from edgelnn.training.finishing import finish_run
+from edgelnn.training.folders import Workplace, find_workplace, start_folder
+from edgelnn.training.listener import EpochReport, TrainingListener, TrainingStart
+from edgelnn.training.loading import load_experiment_dataset
+from edgelnn.training.losses import build_loss
+from edgelnn.training.metrics import check_labels
+from edgelnn.training.optimizers import optimizer_state, restore_optimizer
+
+__all__ = ["train"]
+
+CHECKPOINT_SHARE = 0.05  # of the time, at most, goes into checkpoints
+RECENT = 5  # epochs that the time left is judged by
+
+
+def train(
+    experiment: Experiment | None = None,
+    *,
+    folder: Path | str,
+    dataset: Dataset | None = None,
+    resume: bool = False,
+    force: bool = False,
+    device: str = "cpu",
+    threads: int | None = None,
+    listener: TrainingListener | None = None,
+    figures: bool = True,
+) -> Run:
+    """Train and return the run, which is then in `folder`.
+
+    A training that is interrupted at any moment leaves a folder that ``resume=True`` continues; on a CPU with the same
+    number of threads it ends with the same weights, bit for bit, as if it had not been interrupted.
+
+    Args:
+        experiment: What to train; None continues a run with its own experiment.
+        folder: Where the run goes.
+        dataset: What to train on; loaded by its name in the experiment where left out.
+        resume: Continue the unfinished run in `folder`; one that is finished is returned as it is.
+        force: Replace a run in `folder`; a finished one stays there until the new one is.
+        device: ``cpu``, ``cuda`` or ``mps``.
+        threads: To compute with; None: as many as before when resuming, else torch's choice.
+        listener: Hears how it goes.
+        figures: Draw them at the end.
+
+    Raises:
+        ConfigError: The experiment does not fit the data or this machine.
+        DataError: The data cannot be found or used.
+        WriteError: The folder exists, or cannot be written.
+        RunFolderError: There is nothing to resume, or it is damaged or of another experiment.
+        TrainingError: The loss is no number any more; the folder is kept.
+        TrainingInterrupted: Ctrl-C; the folder is kept.
+    """
+    listener = listener or TrainingListener()
+    place = find_device(device)
+    workplace = find_workplace(Path(folder), resume=resume, force=force)
+    if workplace.finished:
+        return Run.load(folder)
+    if resume:
+        experiment = workplace.check_experiment(experiment)
+        threads = workplace.check_machine(device, threads, listener)
+    if experiment is None:
+        raise ConfigError("got no experiment; expected one to train, or resume=True to continue the run in the folder.")
+    dataset = dataset or load_experiment_dataset(experiment.data)
+    for split in SPLITS:
+        check_labels(
+            dataset[split].labels,
+            task=dataset.task,
+            class_names=dataset.class_names,
+            where=f"the {split} split of {dataset.name}",
+        )
+    with computing(place, threads) as threads:
+        epochs = _prepare(experiment, dataset, place, listener)
+        if not resume:
+            environment = _environment(experiment, dataset, epochs.classifier, device, threads)
+            start_folder(workplace, experiment, environment, force=force)
+        with hold_folder(workplace.path, busy=f"another process is training in {folder}. Wait for it, or stop it."):
+            try:
+                progress, best = _train_epochs(epochs, workplace, experiment, threads, device)
+                run = finish_run(epochs, workplace, experiment, progress, best, figures=figures)
+            except KeyboardInterrupt as error:
+                raise TrainingInterrupted(f"interrupted; the training is kept. Continue it: {workplace.how}") from error
+            except TrainingError as error:
+                raise TrainingError(f"{error} What was trained before is kept in {workplace.path}.") from error
+    listener.on_end(run)
+    return run
+
+
+def _prepare(experiment: Experiment, dataset: Dataset, place: Any, listener: TrainingListener) -> Epochs:
+    """Return everything an epoch needs, from the experiment's seed."""
+    classifier = build_classifier(
+        experiment.model,
+        image_shape=dataset.image_shape,
+        task=dataset.task,
+        classes=len(dataset.class_names),
+        seed=experiment.training.seed,
+    ).to(place)
+    loss = build_loss(
+        experiment.training,
+        output_kind=classifier.output_kind,
+        task=dataset.task,
+        classes=len(dataset.class_names),
+        labels=dataset["train"].labels,
+        device=place,
+    )
+    preprocessing = Preprocessing(dataset.image_shape, experiment.data.mean, experiment.data.std)
+    return Epochs(classifier, dataset, experiment.training, preprocessing, loss, None, listener)
+
+
+def _train_epochs(
+    epochs: Epochs, workplace: Workplace, experiment: Experiment, threads: int, device: str
+) -> tuple[Progress, dict[str, Any]]:
+    """Train what is left to train; return where it ended and the state to keep."""
+    progress, best = Progress(), copy_state(epochs.classifier)
+    if workplace.has_checkpoint:
+        checkpoint = load_checkpoint(workplace.path)
+        progress, best = checkpoint.progress, dict(checkpoint.best)
+        _restore(epochs, checkpoint, workplace.path)
+    epochs.listener.on_start(_start(epochs, workplace, experiment, progress, threads, device))
+    saved_at, cost = time.perf_counter(), 0.0
+    total = experiment.training.epochs
+    while len(progress.history) < total and not progress.stopped_early:
+        record = epochs.run(len(progress.history) + 1)
+        progress = advance(progress, record, experiment.training)
+        if progress.best_epoch == record.epoch:
+            best = copy_state(epochs.classifier)
+        ended = len(progress.history) == total or progress.stopped_early
+        if ended or time.perf_counter() - saved_at >= cost / CHECKPOINT_SHARE:
+            began = time.perf_counter()
+            _save(epochs, workplace.path, progress, best, threads)
+            saved_at = time.perf_counter()
+            cost = saved_at - began
+        epochs.listener.on_epoch(_report(progress, total))
+    return progress, best
+
+
+def _save(epochs: Epochs, folder: Path, progress: Progress, best: dict[str, Any], threads: int) -> None:
+    """Write where the training stands."""
+    weights, memory = epochs.classifier.state_dict(), optimizer_state(epochs.optimizer)
+    save_checkpoint(folder, Checkpoint(progress, weights, best, memory, threads, epochs.dataset.digest))
+
+
+def _restore(epochs: Epochs, checkpoint: Checkpoint, folder: Path) -> None:
+    """Put classifier and optimizer where a checkpoint stands."""
+    if checkpoint.data_digest != epochs.dataset.digest:
+        raise RunFolderError(
+            f"{folder} was trained on other data: its digest is {checkpoint.data_digest[:12]}, that of "
+            f"{epochs.dataset.name} is {epochs.dataset.digest[:12]}. Restore the data, or train anew with --force."
+        )
+    try:
+        epochs.classifier.load_state_dict(dict(checkpoint.weights))
+        restore_optimizer(epochs.optimizer, checkpoint.optimizer)
+    except (RuntimeError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RunFolderError(f"the checkpoint in {folder} does not fit its experiment: {reason}.") from error
+
+
+def _environment(
+    experiment: Experiment, dataset: Dataset, classifier: Classifier, device: str, threads: int
+) -> dict[str, Any]:
+    """Return the contents of ``environment.json`` at the start."""
+    model = {"architecture": _words(experiment, dataset), "parameters": asdict(count_parameters(classifier))}
+    return describe_environment(experiment, dataset, device=device, threads=threads, model=model, augmentation=None)
+
+
+def _words(experiment: Experiment, dataset: Dataset) -> str:
+    """Return the model in one line."""
+    return describe(
+        experiment.model, image_shape=dataset.image_shape, task=dataset.task, classes=len(dataset.class_names)
+    )
+
+
+def _start(
+    epochs: Epochs, workplace: Workplace, experiment: Experiment, progress: Progress, threads: int, device: str
+) -> TrainingStart:
+    """Return what the listener hears first."""
+    return TrainingStart(
+        experiment=experiment,
+        folder=workplace.folder,
+        architecture=_words(experiment, epochs.dataset),
+        **asdict(count_parameters(epochs.classifier)),
+        images={name: len(split) for name, split in epochs.dataset.splits.items()},
+        epochs=experiment.training.epochs,
+        epochs_done=len(progress.history),
+        device=device,
+        threads=threads,
+        synthetic=epochs.dataset.synthetic,
+    )
+
+
+def _report(progress: Progress, total: int) -> EpochReport:
+    """Return what the listener hears of the last epoch."""
+    record = progress.history[-1]
+    recent = [one.duration_s for one in progress.history[-RECENT:]]
+    left = 0 if progress.stopped_early else total - record.epoch
+    return EpochReport(
+        **asdict(record),
+        epochs=total,
+        is_best=progress.best_epoch == record.epoch,
+        best_epoch=progress.best_epoch,
+        elapsed_s=sum(one.duration_s for one in progress.history),
+        remaining_s=left * sum(recent) / len(recent),
+        stopped_early=progress.stopped_early,
+    )
