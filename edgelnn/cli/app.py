@@ -11,12 +11,14 @@ from typing import Annotated
 import typer
 
 from edgelnn import __version__
-from edgelnn.cli import datasets, doctor, experiments
+from edgelnn.cli import datasets, doctor, evaluate, experiments, predict, profile, train
 from edgelnn.cli.errors import run_guarded
 from edgelnn.cli.output import print_data
 
 __all__ = ["app", "main"]
 
+PATH = "From images to a measured model"
+JUDGE = "Judge"
 LOOK = "Look around"
 
 app = typer.Typer(
@@ -47,6 +49,10 @@ def start(
         print_data(context.get_help())
 
 
+app.command("train", rich_help_panel=PATH)(train.train)
+app.command("profile", rich_help_panel=PATH)(profile.profile)
+app.command("predict", rich_help_panel=PATH)(predict.predict)
+app.command("evaluate", rich_help_panel=JUDGE)(evaluate.evaluate)
 app.command("experiments", rich_help_panel=LOOK)(experiments.experiments)
 app.command("datasets", rich_help_panel=LOOK)(datasets.datasets)
 app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)

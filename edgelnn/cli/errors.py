@@ -12,7 +12,7 @@ import typer
 
 from edgelnn.cli.output import error, message
 from edgelnn.cli.packages import package_of_module
-from edgelnn.errors import ConfigError, EdgelnnError, MissingExtraError
+from edgelnn.errors import ConfigError, EdgelnnError, MissingExtraError, TrainingInterrupted
 
 __all__ = ["DEBUG", "run_guarded"]
 
@@ -45,6 +45,9 @@ def run_guarded(action: Callable[[], Any]) -> int:
     except Exception as problem:
         if debug:
             traceback.print_exc()
+        if isinstance(problem, TrainingInterrupted):
+            error(str(problem))
+            return 130
         lines, expected = _describe(problem)
         for line in lines:
             error(line)

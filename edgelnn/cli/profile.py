@@ -1,0 +1,137 @@
+"""``edgelnn profile``: what a bundle or a model file costs on this machine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgelnn.cli.options import Force
+from edgelnn.cli.output import console, is_terminal, message, next_step, print_data, show, warning
+from edgelnn.cli.targets import kind_of
+from edgelnn.errors import ConfigError, EdgelnnError
+
+if TYPE_CHECKING:
+    from edgelnn_profiling import Progress, Report
+
+__all__ = ["profile"]
+
+FileOption = "FILE"
+
+
+def profile(
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="A bundle, or an .onnx or .tflite file.")],
+    variants: Annotated[
+        list[str] | None,
+        typer.Option("--variant", metavar="NAME", help="Of a bundle. Repeatable.", show_default="every variant"),
+    ] = None,
+    threads: Annotated[
+        str, typer.Option("--threads", metavar="N[,N…]", help="Threads to measure with, such as 1,2,4.")
+    ] = "1",
+    quick: Annotated[bool, typer.Option("--quick", help="A look in half a second a variant, not a result.")] = False,
+    json: Annotated[
+        str | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; - for stdout alone.")
+    ] = None,
+    csv: Annotated[str | None, typer.Option("--csv", metavar="FILE", help="The same as CSV.")] = None,
+    markdown: Annotated[str | None, typer.Option("--markdown", metavar="FILE", help="The same as Markdown.")] = None,
+    force: Force = False,
+) -> None:
+    """Measure latency and memory of every variant, each in a process of its own without torch and onnx."""
+    from dataclasses import replace
+
+    from edgelnn_profiling import Plan
+    from edgelnn_profiling import profile as measure
+    from edgelnn_profiling.writers import write_csv, write_markdown
+
+    kind_of(target, "bundle", "model")
+    outputs: list[tuple[str | None, Callable[[Report], str]]] = [
+        (json, lambda report: report.to_json()),
+        (csv, write_csv),
+        (markdown, write_markdown),
+    ]
+    _check_outputs([name for name, _ in outputs if name is not None], force)
+    plan = replace(Plan.quick() if quick else Plan(), threads=_numbers(threads))
+    with _shown_progress() as listener:
+        report = measure(target, plan, listener, variants=tuple(variants or ()))
+    for name, format_report in outputs:
+        if name is not None:
+            _write(name, format_report(report), force)
+    if "-" not in (json, csv, markdown):
+        _show(report)
+    _warn(report)
+    failed = [result for result in report.results if result.error is not None]
+    if failed and len(failed) == len(report.results):
+        raise EdgelnnError(f"no variant could be measured: {failed[0].variant}: {failed[0].error}")
+    if json not in (None, "-"):
+        next_step(f"edgelnn compare {json} ANOTHER.json")
+    elif target.is_dir():
+        next_step(f"edgelnn predict {target} IMAGE")
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"got --threads {text}; expected whole numbers with commas between them, such as 1,2,4.") from error
+
+
+def _check_outputs(names: Sequence[str], force: bool) -> None:
+    """Refuse what could not be written before minutes are spent on measuring."""
+    if names.count("-") > 1:
+        raise ConfigError("got - for more than one format; stdout takes one. Name files for the others.")
+    for name in names:
+        path = Path(name)
+        if name != "-" and path.is_dir():
+            raise ConfigError(f"got {name} to write a report to; it is a folder. Name a file in it.")
+        if name != "-" and path.exists() and not force:
+            raise ConfigError(f"{name} exists. Pass --force to replace it, or choose another name.")
+
+
+def _write(name: str, text: str, force: bool) -> None:
+    from edgelnn.atomic import write_text_atomically
+
+    if name == "-":
+        print_data(text)
+    else:
+        write_text_atomically(name, text, force=force)
+        message(f"wrote {name}")
+
+
+def _show(report: Report) -> None:
+    from edgelnn.cli.report_tables import cost_table, heading, memory_table, time_table
+
+    show(heading(report), "", time_table(report), "", cost_table(report), "", memory_table(report))
+
+
+def _warn(report: Report) -> None:
+    """Say what to think of before trusting the figures; what concerns many variants alike, once."""
+    said: dict[tuple[str, str], list[str]] = {}
+    for caution in report.cautions:
+        key = (caution.kind, "" if caution.variant else caution.seen)
+        said.setdefault(key, []).append(f"{caution.variant}: {caution.seen}" if caution.variant else caution.seen)
+    texts = {caution.kind: (caution.matters, caution.advice) for caution in report.cautions}
+    for (kind, _), seen in said.items():
+        matters, advice = texts[kind]  # type: ignore[index]
+        more = f" (and {len(seen) - 1} more)" if len(seen) > 1 else ""
+        warning(f"{seen[0]}{more}: {matters}; {advice}.")
+    message("The report is valid." if report.valid else "The report is not valid: do not publish these figures.")
+
+
+@contextmanager
+def _shown_progress() -> Iterator[Callable[[Progress], None]]:
+    """Give a listener: a live bar where a person watches, silence elsewhere."""
+    if not is_terminal(sys.stderr):
+        yield lambda _: None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (TextColumn("measuring"), BarColumn(bar_width=20), TextColumn("{task.description}"))
+    with Progress(*columns, console=console(err=True), transient=True) as bar:
+        task = bar.add_task("", total=1)
+        yield lambda progress: bar.update(
+            task, completed=progress.done, total=progress.total, description=progress.what
+        )

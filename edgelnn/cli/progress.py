@@ -1,0 +1,127 @@
+"""How a training or a download looks while it is under way: a live line on a terminal, a plain log elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from edgelnn.cli.formatting import format_count, format_seconds
+from edgelnn.cli.output import console, is_terminal, message, warning
+from edgelnn.training.listener import EpochReport, TrainingListener, TrainingStart
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+__all__ = ["LiveTraining", "PlainTraining", "loading_progress", "watch_training"]
+
+
+@contextmanager
+def watch_training() -> Iterator[TrainingListener]:
+    """Give the listener that suits stderr: live where a person watches, else one line an epoch."""
+    if not is_terminal(sys.stderr):
+        yield PlainTraining()
+        return
+    with _bar("{task.fields[figures]}") as progress:
+        yield LiveTraining(progress)
+
+
+class PlainTraining(TrainingListener):
+    """One line an epoch."""
+
+    def on_start(self, start: TrainingStart) -> None:
+        """Say what is trained on what."""
+        _introduce(start)
+
+    def on_epoch(self, report: EpochReport) -> None:
+        """Say how the epoch went."""
+        best = " *" if report.is_best else ""
+        message(
+            f"epoch {report.epoch:3d}/{report.epochs}  loss {report.train_loss:.4f}  val loss {report.val_loss:.4f}  "
+            f"val AUC {report.val_auc:.4f}{best}  {format_seconds(report.duration_s)}"
+        )
+        if report.stopped_early:
+            message(f"stopped early: no improvement; epoch {report.best_epoch} is kept.")
+
+    def on_note(self, text: str) -> None:
+        """Pass it on."""
+        warning(text)
+
+
+class LiveTraining(TrainingListener):
+    """A bar with loss, validation AUC and the time left."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task: TaskID | None = None
+        self._done = 0
+
+    def on_start(self, start: TrainingStart) -> None:
+        """Say what is trained on what, and draw the bar."""
+        _introduce(start)
+        self._done = start.epochs_done
+        self._task = self._progress.add_task(
+            "training", total=start.epochs, completed=self._done, figures=f"epoch {self._done}/{start.epochs}"
+        )
+
+    def on_batch(self, batch: int, batches: int) -> None:
+        """Move the bar within the epoch."""
+        if self._task is not None:
+            self._progress.update(self._task, completed=self._done + batch / batches)
+
+    def on_epoch(self, report: EpochReport) -> None:
+        """Show the epoch's figures."""
+        self._done = report.epoch
+        left = "stopped early" if report.stopped_early else f"{format_seconds(report.remaining_s)} left"
+        figures = (
+            f"epoch {report.epoch}/{report.epochs}  loss {report.train_loss:.3f}  val AUC {report.val_auc:.4f}  "
+            f"best at {report.best_epoch}  {left if report.epoch < report.epochs else format_seconds(report.elapsed_s)}"
+        )
+        if self._task is not None:
+            self._progress.update(self._task, completed=self._done, figures=figures)
+
+    def on_note(self, text: str) -> None:
+        """Print it above the bar."""
+        self._progress.console.print(f"warning: {text}", style="yellow")
+
+
+@contextmanager
+def loading_progress(name: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a function that shows how far the loading of data is: bytes downloaded or images read, of how many in all.
+
+    It draws nothing until it is called, and goes away at the end.
+    """
+    if not is_terminal(sys.stderr):
+        yield lambda _done, _total: None
+        return
+    with _bar("{task.percentage:3.0f} %", transient=True) as progress:
+        task: TaskID | None = None
+
+        def draw(done: int, total: int) -> None:
+            nonlocal task
+            if task is None:
+                task = progress.add_task(f"getting {name}", total=total)
+            progress.update(task, completed=done, total=total)
+
+        yield draw
+
+
+def _bar(text: str, *, transient: bool = False) -> Progress:
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=16), TextColumn(text))
+    return Progress(*columns, console=console(err=True), transient=transient)
+
+
+def _introduce(start: TrainingStart) -> None:
+    experiment, images = start.experiment, start.images
+    synthetic = " (synthetic images)" if start.synthetic else ""
+    counts = "/".join(format_count(images[split]) for split in images)
+    message(f"{experiment.name}: {start.architecture}", bold=True)
+    message(
+        f"{format_count(start.trainable)} trainable parameters, {format_count(start.active)} active · "
+        f"{experiment.data.name}{synthetic} {counts} · {start.device}, {start.threads} threads"
+    )
+    if start.epochs_done:
+        message(f"going on after epoch {start.epochs_done} of {start.epochs}")

@@ -1,0 +1,183 @@
+"""``edgelnn train``: an experiment becomes a run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgelnn.cli.formatting import format_count, format_figure, metrics_table
+from edgelnn.cli.options import DataRoot, Force, Json, Out, Threads
+from edgelnn.cli.output import Column, build_table, message, next_step, print_data, print_json, show
+from edgelnn.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edgelnn.data import Dataset
+    from edgelnn.run import Run
+    from edgelnn.training import Experiment
+
+__all__ = ["train"]
+
+RUNS = Path("runs")
+
+
+def train(
+    experiment: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[EXPERIMENT]",
+            help="A name from `edgelnn experiments`, or a .toml file. Left out: a CfC on BreastMNIST.",
+            show_default=False,
+        ),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-s", metavar="FIELD=VALUE", help="Change a field, such as head.units=24. Repeatable."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="NAME", help="Train on this dataset: a name or a path.")
+    ] = None,
+    data_root: DataRoot = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, metavar="N", help="Train for N epochs.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, metavar="N", help="Seed of weights and order.")] = None,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, max=1000, metavar="N", help="Train N times; report mean ± sd.")
+    ] = 1,
+    out: Out = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a stopped training was, to the same weights.")
+    ] = False,
+    force: Force = False,
+    device: Annotated[str, typer.Option("--device", metavar="cpu|cuda|mps", help="What to compute on.")] = "cpu",
+    threads: Threads = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved experiment and its parameter counts; train nothing.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Train a classifier: an LTC or CfC, or what it is to be compared with."""
+    from edgelnn.training import load_experiment
+
+    flags = {"data.name": data, "data.root": data_root, "training.epochs": epochs, "training.seed": seed}
+    overrides = [f"{field}={value}" for field, value in flags.items() if value is not None] + (changes or [])
+    source = str(out) if resume and experiment is None and out is not None and seeds == 1 else experiment
+    resolved = load_experiment(source, overrides)
+    if dry_run:
+        _describe(resolved, json=json)
+        return
+    first = resolved.training.seed
+    planned = [load_experiment(source, [*overrides, f"training.seed={first + index}"]) for index in range(seeds)]
+    folders = _folders(planned, out, fresh=not (resume or force))
+    runs = []
+    for each, folder in zip(planned, folders, strict=True):
+        if seeds > 1:
+            message(f"seed {each.training.seed} ({len(runs) + 1} of {seeds}) → {folder}", bold=True)
+        runs.append(_train_one(each, folder, resume=resume, force=force, device=device, threads=threads))
+    _report(runs, json=json)
+
+
+def _train_one(
+    experiment: Experiment, folder: Path, *, resume: bool, force: bool, device: str, threads: int | None
+) -> Run:
+    from edgelnn.cli.progress import watch_training
+    from edgelnn.training import train as train_run
+
+    dataset = _load_data(experiment)
+    with watch_training() as listener:
+        return train_run(
+            experiment,
+            folder=folder,
+            dataset=dataset,
+            resume=resume,
+            force=force,
+            device=device,
+            threads=threads,
+            listener=listener,
+        )
+
+
+def _load_data(experiment: Experiment) -> Dataset:
+    from edgelnn.cli.progress import loading_progress
+    from edgelnn.training.loading import load_experiment_dataset
+
+    with loading_progress(experiment.data.name) as progress:
+        return load_experiment_dataset(experiment.data, progress=progress)
+
+
+def _folders(experiments: Sequence[Experiment], out: Path | None, *, fresh: bool) -> list[Path]:
+    """Return where each run goes: as told, or ``runs/NAME-SEED``, with the time where a fresh run finds that taken."""
+    if out is not None and len(experiments) == 1:
+        return [out]
+    stem = str(out) if out is not None else str(RUNS / experiments[0].name)
+    folders = [Path(f"{stem}-{each.training.seed}") for each in experiments]
+    if out is None and fresh and any(folder.exists() for folder in folders):
+        now = time.strftime("%Y%m%d-%H%M%S")
+        return [folder.with_name(f"{folder.name}-{now}") for folder in folders]
+    return folders
+
+
+def _describe(experiment: Experiment, *, json: bool) -> None:
+    """Print the experiment as TOML, which `edgelnn train` takes again, and say what the model amounts to."""
+    from dataclasses import asdict
+
+    from edgelnn.models import build_classifier, count_parameters, describe
+    from edgelnn.training import format_experiment
+
+    facts = _facts_of_data(experiment)
+    counts = count_parameters(build_classifier(experiment.model, **facts))
+    if json:
+        print_json({"experiment": experiment.model_dump(), "parameters": asdict(counts)})
+        return
+    print_data(format_experiment(experiment))
+    message(describe(experiment.model, **facts), bold=True)
+    message(
+        f"parameters: {format_count(counts.trainable)} trainable, {format_count(counts.stored)} stored with constant "
+        f"masks, {format_count(counts.active)} active (let through by the wiring)"
+    )
+
+
+def _facts_of_data(experiment: Experiment) -> dict[str, Any]:
+    """Return image shape, task and number of classes, without loading the data where its name tells."""
+    from edgelnn.data import list_datasets
+
+    spec = experiment.data
+    for info in list_datasets():
+        if info.name == spec.name:
+            if spec.size not in info.sizes:
+                sizes = ", ".join(map(str, info.sizes))
+                raise ConfigError(f"got size={spec.size}; {info.name} comes in {sizes}. Pass --set data.size={info.sizes[0]}.")
+            shape = (*(spec.size for _ in range(3 if info.is_volume else 2)), info.channels)
+            return {"image_shape": shape, "task": info.task, "classes": info.classes}
+    dataset = _load_data(experiment)
+    return {"image_shape": dataset.image_shape, "task": dataset.task, "classes": len(dataset.class_names)}
+
+
+def _report(runs: Sequence[Run], *, json: bool) -> None:
+    """Print the metrics of one run, or those of several with mean and standard deviation, and what to type next."""
+    import statistics
+
+    if json:
+        print_json([{"folder": str(run.folder), "metrics": _plain_metrics(run)} for run in runs])
+    elif len(runs) == 1:
+        test = runs[0].metrics["test"]
+        show(metrics_table(test, title=f"test split, {test.images} images"))
+    else:
+        rows = []
+        names = ("auc", "accuracy", "f1", "sensitivity", "specificity")
+        table = {name: [getattr(run.metrics["test"], name) for run in runs] for name in names}
+        table = {name: values for name, values in table.items() if None not in values}
+        for index, run in enumerate(runs):
+            rows.append([run.folder.name, *(format_figure(values[index]) for values in table.values())])
+        summary = [f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}" for values in table.values()]
+        rows.append([f"mean ± sd of {len(runs)}", *summary])
+        positive = runs[0].metrics["test"].positive_class
+        title = "test split" + (f", positive class {positive}" if positive else "")
+        show(build_table([Column("run"), *(Column(name, number=True) for name in table)], rows, title=title))
+    next_step(f"edgelnn export {runs[0].folder} --quantize")
+
+
+def _plain_metrics(run: Run) -> dict[str, Any]:
+    return {split: metrics.to_dict() for split, metrics in run.metrics.items()}
