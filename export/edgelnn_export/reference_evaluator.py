@@ -109,7 +109,8 @@ def _conv2d(inputs: Sequence[Floats], a: Attributes) -> Floats:
 def _pool2d(inputs: Sequence[Floats], a: Attributes) -> Floats:
     strides = a["stride"]
     windows = sliding_window_view(inputs[0], a["kernel"], axis=(2, 3))[:, :, :: strides[0], :: strides[1]]
-    return windows.max(axis=(4, 5)) if a["kind"] == "max" else windows.mean(axis=(4, 5), dtype=inputs[0].dtype)
+    pooled: Floats = windows.max(axis=(4, 5)) if a["kind"] == "max" else windows.mean(axis=(4, 5), dtype=windows.dtype)
+    return pooled
 
 
 def _activate(x: Floats, name: str) -> Floats:
@@ -129,8 +130,9 @@ def _sigmoid(x: Floats) -> Floats:
 
 
 def _softmax(x: Floats) -> Floats:
-    exponentials = np.exp(x - x.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+    exponentials: Floats = np.exp(x - x.max(axis=-1, keepdims=True))
+    result: Floats = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    return result
 
 
 _CELL: Final[Mapping[str, Callable[[Floats], Floats]]] = {"sigmoid": _sigmoid, "tanh": np.tanh, "identity": lambda x: x}
@@ -202,7 +204,8 @@ def _split(inputs: Sequence[Floats], a: Attributes) -> list[Floats]:
 
 
 def _slice(inputs: Sequence[Floats], a: Attributes) -> Floats:
-    return inputs[0][(slice(None),) * a["axis"] + (slice(a["start"], a["stop"]),)]
+    piece: Floats = inputs[0][(slice(None),) * a["axis"] + (slice(a["start"], a["stop"]),)]
+    return piece
 
 
 def _pad_zeros(inputs: Sequence[Floats], a: Attributes) -> Floats:

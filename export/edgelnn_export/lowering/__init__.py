@@ -1,0 +1,5 @@
+"""From a trained classifier to an inference-only graph."""
+
+from edgelnn_export.lowering.classifier import Optimize, Target, lower
+
+__all__ = ["Optimize", "Target", "lower"]

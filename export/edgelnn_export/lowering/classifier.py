@@ -1,0 +1,58 @@
+"""lower: a trained classifier as an inference graph, part by part."""
+
+from __future__ import annotations
+
+import copy
+
+from edgelnn.models.classifier import Classifier
+from edgelnn.preprocessing import Layout
+from edgelnn_export.graph import Graph
+from edgelnn_export.graph_builder import GraphBuilder
+from edgelnn_export.lowering.head import Optimize, Target, lower_head
+from edgelnn_export.lowering.scan import lower_scan
+from edgelnn_export.lowering.stem import lower_stem, slices_as_batch
+
+__all__ = ["Optimize", "Target", "lower"]
+
+
+def lower(classifier: Classifier, *, layout: Layout, target: Target, optimize: Optimize = "latency") -> Graph:
+    """Return the inference graph of a trained classifier.
+
+    Weights are folded in float64 and stored as float32. Dropout is left out, batch norm uses its running statistics:
+    the classifier is read as in eval mode, and not changed.
+
+    Args:
+        classifier: Trained.
+        layout: Where the channel axis is, of the image and of maps: channels_first for ONNX, channels_last for TFLite.
+        target: Format whose runtime the operators are chosen for.
+        optimize: Whether unrolled recurrences (``latency``) or loops (``size``) are preferred.
+
+    Returns:
+        A graph from ``image`` (n, c, [d,] h, w) or (n, [d,] h, w, c) to ``probabilities`` (n, outputs).
+
+    Raises:
+        UnsupportedModelError: A part of the classifier has no form here.
+        ExportError: A weight is not finite.
+
+    >>> from edgelnn.models import ModelSpec, build_classifier
+    >>> classifier = build_classifier(ModelSpec(), image_shape=(28, 28, 1), task="binary-class", classes=2)
+    >>> graph = lower(classifier, layout="channels_first", target="onnx")
+    >>> [node.op for node in graph.nodes if node.part == "head"]
+    ['reshape', 'lstm', 'lstm', 'lstm', 'linear']
+    """
+    exact = copy.deepcopy(classifier).eval().double()
+    *space, channels = exact.image_shape
+    shape = (channels, *space) if layout == "channels_first" else (*space, channels)
+    builder = GraphBuilder((1, *shape), layout)
+    value = builder.input
+    with builder.in_part("stem"):
+        if exact.slice_axis is not None:
+            value = slices_as_batch(builder, value, exact.slice_axis)
+        value = lower_stem(builder, value, exact.stem)
+    with builder.in_part("scan"):
+        sequence = lower_scan(builder, value, exact.scan)
+    with builder.in_part("head"):
+        scores = lower_head(builder, exact.head, sequence, target, optimize)
+    with builder.in_part("output"):
+        output = builder.unary(exact.output_kind, scores)
+    return builder.finish(output)

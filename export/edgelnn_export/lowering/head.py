@@ -1,0 +1,102 @@
+"""Heads: a sequence made into class scores, each layer in the form that suits the format."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+
+from edgelnn.errors import UnsupportedModelError
+from edgelnn.models.cfc import CfCLayer
+from edgelnn.models.dense_cfc import DenseCfCLayer
+from edgelnn.models.heads import Bidirectional, Dense, Liquid, Recurrent
+from edgelnn.models.ltc import LTCLayer
+from edgelnn_export.graph_builder import GraphBuilder
+from edgelnn_export.lowering.cfc_dense import lower_dense_cfc
+from edgelnn_export.lowering.cfc_fused import lower_fused_cfc
+from edgelnn_export.lowering.cfc_skewed import lower_skewed_cfc
+from edgelnn_export.lowering.ltc_unrolled import lower_unrolled_ltc
+from edgelnn_export.lowering.recurrent import lower_recurrent
+from edgelnn_export.lowering.signals import Steps, Vector, identity, join_features
+from edgelnn_export.lowering.weights import cfc_stack, dense_cfc, ltc_cell, numbers
+
+__all__ = ["Optimize", "Target", "lower_head"]
+
+Target = Literal["onnx", "tflite"]
+Optimize = Literal["latency", "size"]
+
+
+def lower_head(builder: GraphBuilder, head: nn.Module, sequence: Steps, target: Target, optimize: Optimize) -> str:
+    """Return the class scores (1, scores) of a head.
+
+    Args:
+        builder: Where to.
+        head: Of `edgelnn.models`.
+        sequence: The scanned map.
+        target: Format that the graph is meant for.
+        optimize: What counts there.
+
+    Raises:
+        UnsupportedModelError: The head is of a kind that this module does not know.
+    """
+    if isinstance(head, Dense):
+        return _lower_dense(builder, head, sequence)
+    if isinstance(head, Liquid):
+        result: Steps | Vector = sequence
+        for index, layer in enumerate(head.layers):
+            if not isinstance(result, Steps):
+                raise TypeError("got a vector between liquid layers")
+            if index:
+                result = result.activated(builder, head.activation)
+            final = index == len(head.layers) - 1
+            result = _lower_liquid(builder, layer, result, target, last=final and head.readout == "last")
+        return _read_out(builder, result, head.readout, head.linear)
+    if isinstance(head, Recurrent):
+        fused = "all" if target == "onnx" else "onward"
+        result = lower_recurrent(builder, head.rnn, sequence, last=head.readout == "last", fused=fused)
+        return _read_out(builder, result, head.readout, head.linear)
+    raise UnsupportedModelError(f"got a head of type {type(head).__name__}; expected Dense, Liquid or Recurrent.")
+
+
+def _lower_liquid(
+    builder: GraphBuilder, layer: nn.Module, sequence: Steps, target: Target, *, last: bool
+) -> Steps | Vector:
+    """Return what a liquid layer, or a pair of them, says at every step or after the last."""
+    pair = (layer.onward, layer.backward) if isinstance(layer, Bidirectional) else (layer,)
+    if isinstance(pair[0], CfCLayer) and (target == "tflite" or pair[0].mode == "pure"):
+        stacks = [(cfc_stack(one), bool(way)) for way, one in enumerate(pair) if isinstance(one, CfCLayer)]
+        return lower_skewed_cfc(builder, stacks, sequence, last=last)
+    results: list[Steps | Vector] = []
+    for way, one in enumerate(pair):
+        backward = bool(way)
+        if isinstance(one, CfCLayer):
+            results.append(lower_fused_cfc(builder, cfc_stack(one), sequence, backward=backward, last=last))
+        elif isinstance(one, DenseCfCLayer):
+            results.append(lower_dense_cfc(builder, dense_cfc(one), sequence, backward=backward, last=last))
+        elif isinstance(one, LTCLayer):
+            results.append(lower_unrolled_ltc(builder, ltc_cell(one), sequence, backward=backward, last=last))
+        else:
+            raise UnsupportedModelError(f"got a layer of type {type(one).__name__}; expected a CfC or an LTC.")
+    return results[0] if len(results) == 1 else join_features(builder, results[0], results[1])
+
+
+def _read_out(builder: GraphBuilder, result: Steps | Vector, readout: str, linear: nn.Linear | None) -> str:
+    """Return the class scores: the read-out and the linear layer, which are one matrix."""
+    if isinstance(result, Steps):
+        result = {"last": result.last, "mean": result.mean, "joined": result.joined}[readout](builder)
+    if linear is None:
+        return result.plain(builder)
+    return result.read(builder, numbers(linear.weight), numbers(linear.bias))
+
+
+def _lower_dense(builder: GraphBuilder, head: Dense, sequence: Steps) -> str:
+    """Return the class scores of linear layers with ReLU between; steps that nobody reads are left out."""
+    last = head.readout == "last" or sequence.steps == 1
+    value: Steps | Vector = sequence.last(builder) if last else sequence
+    for layer in head.hidden:
+        if not isinstance(layer, nn.Linear):
+            raise TypeError(f"got a {type(layer).__name__} among the hidden layers; expected Linear")
+        result = value.read(builder, numbers(layer.weight), numbers(layer.bias), "relu")
+        affine = identity(layer.out_features)
+        value = Vector(result, affine) if last else Steps(result, sequence.steps, affine)
+    return _read_out(builder, value, head.readout, head.linear)
