@@ -38,7 +38,7 @@ def read_npz(path: Path, names: Iterable[str] | None = None, *, trusted: bool = 
         trusted: The file's checksum is known to be good: no bound on how well it is compressed.
 
     Raises:
-        DataError: The file is unreadable, truncated, not an npz, holds pickled objects, or declares more than it stores.
+        DataError: The file is unreadable, truncated, no npz, holds pickled objects, or declares more than it stores.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -70,7 +70,8 @@ def read_npy(path: Path) -> Array:
             raise DataError(f"{path} declares {declared} bytes and stores {stored}: it is damaged. Write it again.")
         check_memory(declared, path)
         file.seek(0)
-        return cast(Array, np.lib.format.read_array(file, allow_pickle=False))
+        array: Array = np.lib.format.read_array(file, allow_pickle=False)
+        return array
 
 
 def as_pixels(array: Array, where: str) -> NDArray[np.uint8]:
@@ -106,8 +107,8 @@ def as_pixels(array: Array, where: str) -> NDArray[np.uint8]:
         )
     if low < 0 or high > 255:
         raise DataError(
-            f"{where} holds pixels from {low:g} to {high:g} ({array.dtype}); expected uint8 in 0..255, or fractions in [0, 1]. "
-            "Scale all images alike (for CT or 16 bits: choose a window) and save them as uint8."
+            f"{where} holds pixels from {low:g} to {high:g} ({array.dtype}); expected uint8 in 0..255, "
+            "or fractions in [0, 1]. Scale all images alike (CT, 16 bits: choose a window) and save them as uint8."
         )
     if array.dtype.kind in "iu":
         return array.astype(np.uint8)
@@ -197,8 +198,8 @@ def _check_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, t
     bomb = declared > RATIO_MATTERS_BYTES and declared > MAX_RATIO * max(info.compress_size, 1)
     if bomb and not trusted:
         raise DataError(
-            f"{where}, unpacks {info.compress_size} bytes into {declared}: more than {MAX_RATIO} times, which no images do. "
-            "If you trust it, save it again with numpy.savez (not compressed)."
+            f"{where}, unpacks {info.compress_size} bytes into {declared}: more than "
+            f"{MAX_RATIO} times, which no images do. If you trust it, save it again with numpy.savez (not compressed)."
         )
     return declared
 
@@ -225,9 +226,9 @@ def _declared_bytes(file: BinaryIO, where: str) -> int:
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
     with archive.open(info) as file:
-        array = np.lib.format.read_array(file, allow_pickle=False)
+        array: Array = np.lib.format.read_array(file, allow_pickle=False)
         if file.read(1):
             raise DataError(
                 f"{archive.filename}, array {info.filename}, is longer than it declares: the file is damaged."
             )
-    return cast(Array, array)
+    return array

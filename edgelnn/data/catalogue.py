@@ -128,8 +128,8 @@ def unknown_name(name: str) -> ConfigError:
     known = [info.name for info in list_datasets()]
     near = get_close_matches(name.lower(), known, n=3) or known
     return ConfigError(
-        f"got dataset {name!r}, which is neither a dataset nor an existing file or folder; did you mean {', '.join(near)}? "
-        "See `edgelnn datasets`."
+        f"got dataset {name!r}, which is neither a dataset nor an existing file or folder; "
+        f"did you mean {', '.join(near)}? See `edgelnn datasets`."
     )
 
 
@@ -172,7 +172,10 @@ def _from_medmnist(flag: str, facts: Mapping[str, Any]) -> DatasetInfo:
 
 
 def _medmnist_facts() -> ModuleType:
-    """Return medmnist's table of facts without importing medmnist, which wants torchvision and prints where it is missing."""
+    """Return medmnist's table of facts.
+
+    The package itself is not imported: it wants torchvision, and prints where that is missing.
+    """
     package = importlib.util.find_spec("medmnist")
     if package is None or not package.submodule_search_locations:
         raise MissingExtraError("MedMNIST", "medmnist", "train")

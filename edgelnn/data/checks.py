@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgelnn.data.dataset import SPLITS, Dataset, Split, SplitName, Task
 from edgelnn.errors import ConfigError, DataError
 
-__all__ = ["build_dataset", "class_labels", "dataset_digest", "positive_index", "with_channels"]
+__all__ = ["build_dataset", "checked_labels", "dataset_digest", "positive_index", "with_channels"]
 
 
 def build_dataset(
@@ -30,7 +30,8 @@ def build_dataset(
 
     Args:
         name: Of the dataset; named in errors.
-        splits: By split, images ``(n, [d,] h, w, c)`` uint8 and labels ``(n,)``, ``(n, 1)`` or, multi-label, ``(n, k)``.
+        splits: By split, images ``(n, [d,] h, w, c)`` uint8 and labels ``(n,)``, ``(n, 1)`` or, multi-label,
+            ``(n, k)``.
         task: MedMNIST's name of the task.
         class_names: One per class or label.
         positive_class: Index of the disease, or None.
@@ -49,11 +50,7 @@ def build_dataset(
         images, labels = splits[split]
         where = f"{name}, {split}"
         _check_images(images, where)
-        numbers = _multi_labels(labels, where) if task == "multi-label" else class_labels(labels, where)
-        if len(numbers) != len(images):
-            raise DataError(
-                f"{where}: got {len(images)} images and {len(numbers)} labels; expected one label for each image."
-            )
+        numbers = checked_labels(labels, task, where, count=len(images))
         checked[split] = Split(images, numbers)
     shapes = {split: part.images.shape[1:] for split, part in checked.items()}
     if len(set(shapes.values())) > 1:
@@ -73,7 +70,7 @@ def build_dataset(
 
 
 def dataset_digest(splits: Mapping[SplitName, Split]) -> str:
-    """Return the sha256, in hex, over names, shapes, images and labels (int64, little-endian) of train, val and test."""
+    """Return the sha256, in hex, over shapes, images and labels (int64, little-endian) of train, val and test."""
     digest = hashlib.sha256()
     for split in SPLITS:
         part = splits[split]
@@ -83,21 +80,38 @@ def dataset_digest(splits: Mapping[SplitName, Split]) -> str:
     return digest.hexdigest()
 
 
-def class_labels(labels: NDArray[Any], where: str) -> NDArray[np.int64]:
-    """Return labels ``(n,)`` or ``(n, 1)`` as ``(n,)`` int64.
+def checked_labels(labels: NDArray[Any], task: Task, where: str, *, count: int) -> NDArray[np.int64]:
+    """Return labels as ``(n,)`` or, multi-label, ``(n, k)`` int64.
 
     Whole numbers are taken in any numeric type.
 
+    Args:
+        labels: ``(n,)``, ``(n, 1)`` or, multi-label, ``(n, k)``.
+        task: The dataset's task.
+        where: What to call them in an error.
+        count: How many images there are.
+
     Raises:
-        DataError: They have another shape, or are not whole numbers of at least 0.
+        DataError: Wrong shape or count, NaN, fractions, negative numbers; in multi-label sets, numbers above 1.
+
+    >>> checked_labels(np.array([[0.0], [2.0]]), "multi-class", "x", count=2).tolist()
+    [0, 2]
     """
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1:
-        raise DataError(
-            f"{where}: got labels of shape {labels.shape}; expected one number for each image: (n,) or (n, 1)."
-        )
-    return _whole_numbers(labels, where)
+    numbers = _whole_numbers(labels, where)
+    if task == "multi-label":
+        if numbers.ndim != 2:
+            raise DataError(
+                f"{where}: got labels of shape {numbers.shape}; a multi-label set has (n, labels) of 0 and 1."
+            )
+        if numbers.size and numbers.max() > 1:
+            raise DataError(f"{where}: got label {numbers.max()}; a multi-label set has 0 and 1 only.")
+    elif numbers.ndim == 2 and numbers.shape[1] == 1:
+        numbers = numbers[:, 0]
+    elif numbers.ndim != 1:
+        raise DataError(f"{where}: got labels of shape {numbers.shape}; expected one code an image: (n,) or (n, 1).")
+    if len(numbers) != count:
+        raise DataError(f"{where}: got {count} images and {len(numbers)} labels; expected one label for each image.")
+    return numbers
 
 
 def positive_index(wanted: str | None, class_names: Sequence[str], task: Task, default: int | None) -> int | None:
@@ -143,8 +157,8 @@ def with_channels(images: NDArray[Any], where: str, *, is_volume: bool | None = 
         is_volume = len(shape) == 5 or (len(shape) == 4 and not channels_last)
         if len(shape) == 4 and is_volume and shape[1] in (1, 3):
             raise DataError(
-                f"{where}: got images of shape {shape}, which looks like channels before pixels; expected (n, height, width, channels). "
-                "Move the axis: numpy.moveaxis(images, 1, -1)."
+                f"{where}: got images of shape {shape}, which looks like channels before pixels; expected "
+                "(n, height, width, channels). Move the axis: numpy.moveaxis(images, 1, -1)."
             )
     space = 3 if is_volume else 2
     if len(shape) == space + 1:
@@ -178,15 +192,6 @@ def _whole_numbers(labels: NDArray[Any], where: str) -> NDArray[np.int64]:
     return cast(NDArray[np.int64], labels.astype(np.int64))
 
 
-def _multi_labels(labels: NDArray[Any], where: str) -> NDArray[np.int64]:
-    if labels.ndim != 2:
-        raise DataError(f"{where}: got labels of shape {labels.shape}; a multi-label set has (n, labels) of 0 and 1.")
-    numbers = _whole_numbers(labels, where)
-    if numbers.size and numbers.max() > 1:
-        raise DataError(f"{where}: got label {numbers.max()}; a multi-label set has 0 and 1 only.")
-    return numbers
-
-
 def _check_images(images: NDArray[np.uint8], where: str) -> None:
     if images.dtype != np.uint8:
         raise DataError(f"{where}: got images of {images.dtype}; expected uint8.")
@@ -200,18 +205,7 @@ def _check_classes(name: str, splits: Mapping[SplitName, Split], task: Task, cla
     if len(set(class_names)) != len(class_names):
         raise DataError(f"{name}: two classes have one name: {', '.join(class_names)}.")
     if task == "multi-label":
-        for split, part in splits.items():
-            if part.labels.shape[1] != len(class_names):
-                raise DataError(
-                    f"{name}, {split}: got {part.labels.shape[1]} labels for each image; expected {len(class_names)}."
-                )
-        constant = [
-            names for names, column in zip(class_names, splits["train"].labels.T, strict=True) if np.ptp(column) == 0
-        ]
-        if constant:
-            raise DataError(
-                f"{name}: label {constant[0]!r} has the same value in every training image: nothing can be learnt about it."
-            )
+        _check_columns(name, splits, class_names)
         return
     if len(class_names) < 2:
         raise DataError(f"{name} has one class only ({', '.join(class_names)}); expected at least two.")
@@ -222,5 +216,24 @@ def _check_classes(name: str, splits: Mapping[SplitName, Split], task: Task, cla
     if not counts.all():
         missing = int(np.argmin(counts > 0))
         raise DataError(
-            f"{name}: no training image has label {missing} ({class_names[missing]}); every class needs some, with codes from 0 without gaps."
+            f"{name}: no training image has label {missing} ({class_names[missing]}); every class needs "
+            "some, with codes from 0 without gaps."
         )
+
+
+def _check_columns(name: str, splits: Mapping[SplitName, Split], label_names: Sequence[str]) -> None:
+    """Check the labels of a multi-label set, ``(n, k)`` of 0 and 1."""
+    for split, part in splits.items():
+        if part.labels.shape[1] != len(label_names):
+            raise DataError(
+                f"{name}, {split}: got {part.labels.shape[1]} labels for each image; expected {len(label_names)}."
+            )
+    train = splits["train"].labels
+    if bool((train.sum(axis=1) == 1).all()):
+        raise DataError(
+            f"{name}: every training image has exactly one of the {train.shape[1]} labels, so these are classes; "
+            "expected one code for each image: labels.argmax(axis=1)."
+        )
+    constant = [label for label, column in zip(label_names, train.T, strict=True) if np.ptp(column) == 0]
+    if constant:
+        raise DataError(f"{name}: label {constant[0]!r} is the same in every training image. Leave it out.")

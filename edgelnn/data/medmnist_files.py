@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from edgelnn.array_files import as_pixels, read_npz
-from edgelnn.data.catalogue import DatasetInfo, OfficialFile, medmnist_folder
+from edgelnn.data.catalogue import DatasetInfo, OfficialFile, list_datasets, medmnist_folder
 from edgelnn.data.checks import build_dataset, with_channels
 from edgelnn.data.dataset import SPLITS, Dataset
+from edgelnn.data.download import Progress, download_file, md5_of
 from edgelnn.errors import ConfigError, DataError
 
-__all__ = ["data_folders", "load_medmnist"]
-
-Progress = Callable[[int, int], None]
+__all__ = ["data_folders", "load_medmnist", "official_copy"]
 
 
 def load_medmnist(
@@ -50,9 +47,7 @@ def load_medmnist(
     if path is None:
         if not download:
             raise DataError(f"{official.name} is in none of {_places(root)}. Download it from {official.url}.")
-        from edgelnn.data.download import download_file
-
-        path = download_file(official, data_folders(root)[0], progress=progress)
+        path = download_file(official, data_folders(root), progress=progress)
     keys = [f"{split}_{part}" for split in SPLITS for part in ("images", "labels")]
     arrays = read_npz(path, keys, trusted=True)
     missing = [key for key in keys if key not in arrays]
@@ -97,18 +92,36 @@ def find_official(official: OfficialFile, root: Path | None) -> Path | None:
                 continue
             if not path.is_file():
                 raise DataError(f"{path} is not a file; expected the official {official.name}.")
-            with path.open("rb") as file:
-                md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+        md5 = _md5(path)
         if md5 != official.md5:
             raise DataError(
                 f"{path} is not the official file (MD5 {md5}, expected {official.md5}): truncated, or changed. "
-                "Delete it to have it downloaded again; if it is your own, give its path in place of the dataset's name."
+                "Delete it to have it downloaded again; if it is your own data, give its path in place of the name."
             )
         return path
     return None
 
 
+def official_copy(path: Path, size: int) -> DatasetInfo | None:
+    """Return the MedMNIST set whose official file, in this size, the path is; None where it is none.
+
+    So a path to the official file means the same as the dataset's name, with its classes and its disease.
+    """
+    for info in list_datasets() if path.suffix == ".npz" else ():
+        official = info.files.get(size)
+        if official is not None and official.name == path.name and _md5(path) == official.md5:
+            return info
+    return None
+
+
 def _places(root: Path | None) -> str:
     return ", ".join(str(folder) for folder in data_folders(root))
+
+
+def _md5(path: Path) -> str:
+    try:
+        return md5_of(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error

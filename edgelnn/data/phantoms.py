@@ -5,10 +5,10 @@ measured on them says anything about diagnosis, and their results are labelled s
 
 An image is a stack of tissue layers under the skin (fat, gland, muscle), each with its brightness and texture, darker
 with depth; a lesion or none; speckle, which is multiplicative: the magnitude of a complex Gaussian field (Rayleigh), as
-in Burckhardt, "Speckle in ultrasound B-mode scans", IEEE Trans. Sonics Ultrason. 25 (1978), doi:10.1109/T-SU.1978.30978.
-Malignant lesions (label 0) tend to be spiculated, taller than wide, blurred at the edge and to cast a shadow; benign ones
-to be smooth ellipses, wider than tall, with a bright zone behind them where they are cysts; some images have no lesion.
-`difficulty` brings the two kinds closer and drowns them in speckle.
+in Burckhardt, "Speckle in ultrasound B-mode scans", IEEE Trans. Sonics Ultrason. 25 (1978),
+doi:10.1109/T-SU.1978.30978. Malignant lesions (label 0) tend to be spiculated, taller than wide, blurred at the edge
+and to cast a shadow; benign ones to be smooth ellipses, wider than tall, with a bright zone behind them where they
+are cysts; some images have no lesion. `difficulty` brings the two kinds closer and drowns them in speckle.
 
 Everything is drawn in float64 from numpy's PCG64 and rounded once, so that the bytes are the same everywhere.
 """
@@ -33,11 +33,14 @@ Floats = NDArray[np.float64]
 MALIGNANT_SHARE = 147 / 546
 NORMAL_SHARE = 0.22
 CHUNK_PIXELS = 2**19
+GRAIN = 0.015, 0.009
+"""Width and depth of a grain of speckle, as a part of the image's side."""
+
 SMALLEST, LARGEST = 8, 1024
 
 
 def load_phantoms(*, size: int = 28, difficulty: float = 0.5, seed: int = 0, positive_class: int | None = 0) -> Dataset:
-    """Return phantoms in the form of BreastMNIST: 546, 78 and 156 grey images, labels 0 malignant and 1 normal or benign.
+    """Return phantoms in the form of BreastMNIST: 546, 78 and 156 grey images; 0 is malignant, 1 normal or benign.
 
     Args:
         size: Side in pixels.
@@ -145,8 +148,7 @@ def _draw(malignant: NDArray[np.bool_], size: int, difficulty: float, rng: np.ra
     centres = (np.arange(size) + 0.5) / size
     x, y = centres[None, None, :], centres[None, :, None]
     brightness = _tissue(len(malignant), x, y, size, rng) * _lesion_factor(lesion, x, y, size)
-    strength = 0.25 + 0.35 * difficulty
-    speckled = brightness * _speckle(len(malignant), size, rng) ** strength
+    speckled = brightness * _speckle(len(malignant), size, 0.3 + 0.5 * difficulty, rng)
     gain = rng.uniform(0.8, 1.2, (len(malignant), 1, 1))
     # B-mode scanners compress the echo's range; a power does it here.
     return cast(NDArray[np.uint8], np.rint(255 * np.clip(gain * speckled, 0, 1) ** 0.9).astype(np.uint8))
@@ -155,7 +157,7 @@ def _draw(malignant: NDArray[np.bool_], size: int, difficulty: float, rng: np.ra
 def _draw_lesions(malignant: NDArray[np.bool_], difficulty: float, rng: np.random.Generator) -> Lesion:
     n = len(malignant)
     bad = malignant[:, None, None].astype(np.float64)
-    apart = 1 - 0.75 * difficulty
+    apart = 1 - 0.6 * difficulty
 
     def each(low: float, high: float) -> Floats:
         return rng.uniform(low, high, (n, 1, 1))
@@ -171,18 +173,18 @@ def _draw_lesions(malignant: NDArray[np.bool_], difficulty: float, rng: np.rando
     lobes = (
         rng.normal(0, 1, (n, len(waves))) / waves * mixed(np.full((n, 1, 1), 0.10), np.full((n, 1, 1), 0.55))[:, :, 0]
     )
-    darkness = mixed(each(0.35, 0.75), each(0.5, 0.85)) * (1 - 0.35 * difficulty)
+    darkness = mixed(each(0.35, 0.7), each(0.65, 0.92)) * (1 - 0.3 * difficulty)
     darkness = np.where(cyst, np.maximum(darkness, 0.9 - 0.2 * difficulty), darkness)
-    behind = mixed(np.where(cyst, each(0.3, 0.8), each(-0.15, 0.3)), -each(0.35, 0.8))
+    behind = mixed(np.where(cyst, each(0.3, 0.8), each(-0.15, 0.3)), -each(0.5, 0.95))
     return Lesion(
         x=each(0.25, 0.75),
         y=mixed(each(0.22, 0.55), each(0.28, 0.55)),
-        radius=mixed(each(0.08, 0.2), each(0.11, 0.22)),
+        radius=mixed(each(0.08, 0.2), each(0.13, 0.24)),
         tall=mixed(each(0.45, 0.85), each(0.75, 1.35)),
         tilt=each(-0.35, 0.35),
         lobes=lobes,
         phases=rng.uniform(0, 2 * np.pi, lobes.shape),
-        spikes=mixed(each(0.0, 0.04), each(0.35, 0.9)),
+        spikes=mixed(each(0.0, 0.04), each(0.3, 0.8)),
         spike_phase=each(0, 2 * np.pi),
         spike_count=np.rint(each(5, 12)),
         edge=mixed(each(0.008, 0.02), each(0.02, 0.05)),
@@ -198,11 +200,17 @@ def _lesion_factor(lesion: Lesion, x: Floats, y: Floats, size: int) -> Floats:
     cosine, sine = np.cos(lesion.tilt), np.sin(lesion.tilt)
     u = (cosine * across + sine * down) * np.sqrt(lesion.tall)
     v = (cosine * down - sine * across) / np.sqrt(lesion.tall)
-    distance, angle = np.hypot(u, v), np.arctan2(v, u)
+    distance = np.hypot(u, v) + 1e-9
+    # cos(k·angle + phase) as the real part of powers of e^(i·angle): no cosine per pixel and wave.
+    turn = (u + 1j * v) / distance
+    power = turn
     outline = np.ones_like(distance)
-    for wave, (amplitude, phase) in enumerate(zip(lesion.lobes.T, lesion.phases.T, strict=True), start=2):
-        outline += amplitude[:, None, None] * np.cos(wave * angle + phase[:, None, None])
-    spike = np.abs(np.cos((angle * lesion.spike_count + lesion.spike_phase) / 2)) ** 6
+    for amplitude, phase in zip(lesion.lobes.T, lesion.phases.T, strict=True):
+        power = power * turn
+        outline += ((amplitude * np.exp(1j * phase))[:, None, None] * power).real
+    # Spicules: sharp peaks around the outline, unevenly spaced and of uneven length.
+    angle = np.angle(turn) * lesion.spike_count + lesion.spike_phase + 1.5 * turn.imag
+    spike = np.abs(np.cos(angle / 2)) ** 6 * np.clip(1.6 * outline - 0.6, 0.15, 1.6)
     outline = np.maximum(outline, 0.35) + lesion.spikes * spike
     outside = distance - lesion.radius * outline
     edge = np.maximum(lesion.edge, 0.35 / size)
@@ -239,33 +247,43 @@ def _tissue(n: int, x: Floats, y: Floats, size: int, rng: np.random.Generator) -
         share = _rise((y - begins) / 0.015)
         brightness = brightness * (1 - share) + level * share
         brightness += each(0.0, 0.16) * np.exp(-(((y - begins) / 0.018) ** 2) / 2)
-    streaks = _smooth_noise(n, size, across=0.11, down=0.018, rng=rng)
-    clouds = _smooth_noise(n, size, across=0.10, down=0.07, rng=rng)
+    streaks = _smooth_noise(n, size, 0.11, 0.018, rng)
+    clouds = _smooth_noise(n, size, 0.10, 0.07, rng)
     brightness *= np.exp(each(0.08, 0.2) * streaks + each(0.05, 0.2) * clouds)
     attenuation = np.exp(-each(0.1, 1.1) * y)
-    return cast(Floats, brightness * attenuation)
+    tissue: Floats = brightness * attenuation
+    return tissue
 
 
-def _speckle(n: int, size: int, rng: np.random.Generator) -> Floats:
-    """Return speckle of mean 1: the magnitude of a complex Gaussian field, smoothed by the beam, wider than deep."""
-    real = _smooth_noise(n, size, across=0.016, down=0.008, rng=rng)
-    imaginary = _smooth_noise(n, size, across=0.016, down=0.008, rng=rng)
-    return cast(Floats, np.hypot(real, imaginary) / np.sqrt(np.pi / 2))
+def _speckle(n: int, size: int, strength: float, rng: np.random.Generator) -> Floats:
+    """Return speckle around 1: the magnitude of a complex Gaussian field, smoothed by the beam, wider than deep.
+
+    A pixel wider than the grain averages several grains, which weakens the speckle by the root of their number.
+    """
+    across, down = GRAIN
+    fields = [_smooth_noise(n, size, max(across, 0.5 / size), max(down, 0.5 / size), rng) for _ in range(4)]
+    # Scanners average two looks (compounding), which spares the deepest holes: a mean of four squares, not of two.
+    power: Floats = sum((field**2 for field in fields[1:]), fields[0] ** 2) / len(fields)
+    grains = max(1.0, 1 / (size * 2.5 * across)) * max(1.0, 1 / (size * 2.5 * down))
+    speckle: Floats = power ** (strength / 2 / np.sqrt(grains))
+    return speckle
 
 
-def _smooth_noise(n: int, size: int, *, across: float, down: float, rng: np.random.Generator) -> Floats:
+def _smooth_noise(n: int, size: int, across: float, down: float, rng: np.random.Generator) -> Floats:
     """Return Gaussian noise of unit variance, smoothed over lengths in parts of the side: ``(n, size, size)``."""
-    noise = rng.standard_normal((n, size, size))
-    return cast(Floats, _smoothing(size, down) @ noise @ _smoothing(size, across).T)
+    noise: Floats = _smoothing(size, down) @ rng.standard_normal((n, size, size)) @ _smoothing(size, across).T
+    return noise
 
 
 def _smoothing(size: int, length: float) -> Floats:
     """Return the ``(size, size)`` matrix that smooths by a Gaussian and keeps white noise at unit variance."""
     pixels = np.arange(size)
-    kernel = np.exp(-(((pixels[:, None] - pixels[None, :]) / max(length * size, 1e-3)) ** 2) / 2)
-    return cast(Floats, kernel / np.sqrt((kernel**2).sum(axis=1, keepdims=True)))
+    kernel = np.exp(-(((pixels[:, None] - pixels[None, :]) / (length * size)) ** 2) / 2)
+    matrix: Floats = kernel / np.sqrt((kernel**2).sum(axis=1, keepdims=True))
+    return matrix
 
 
 def _rise(x: Floats) -> Floats:
     """Return the logistic step from 0 to 1."""
-    return cast(Floats, 1 / (1 + np.exp(-np.clip(x, -40, 40))))
+    step: Floats = 1 / (1 + np.exp(-np.clip(x, -40, 40)))
+    return step

@@ -1,0 +1,296 @@
+"""What `predict` is given: image files, folders of them, and arrays, as the uint8 images a model was trained on.
+
+Imports numpy, and Pillow where a file is an image, so that a board can use it. Files become pixels by the same code as
+class folders for training do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgelnn.array_files import as_pixels, read_npy, read_npz
+from edgelnn.errors import DataError
+from edgelnn.image_files import IMAGE_SUFFIXES, check_deep_pictures, read_image, resize_pixels, with_channels
+
+__all__ = ["Inputs", "image_statistics", "load_images", "load_inputs", "unlike_training"]
+
+ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
+Images = NDArray[np.uint8]
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Images to classify.
+
+    Attributes:
+        names: One for each image: its file, and its number where the file holds several.
+        images: ``(n, [d,] h, w, c)`` uint8.
+        original_sizes: ``(height, width)`` of each image before it was resized.
+    """
+
+    names: list[str]
+    images: Images
+    original_sizes: list[tuple[int, int]]
+
+
+def load_images(paths: Iterable[str | Path] | str | Path, *, image_shape: Sequence[int]) -> tuple[list[str], Images]:
+    """Return the names and pixels of images in files and folders.
+
+    Args:
+        paths: Image files, ``.npy`` or ``.npz`` arrays (one image or volume, or a batch), folders of any of them.
+        image_shape: ``([d,] h, w, c)`` that the model takes. Images are resized to it, volumes never.
+
+    Returns:
+        names: one for each image.
+        images: ``(n, [d,] h, w, c)`` uint8.
+
+    Raises:
+        DataError: A path does not exist, holds no images, or holds something that cannot be such an image.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(Path(folder) / "scan.npy", np.zeros((2, 8, 8), np.uint8))
+    ...     names, images = load_images([folder], image_shape=(8, 8, 1))
+    >>> [Path(name).name for name in names], images.shape
+    (['scan.npy[0]', 'scan.npy[1]'], (2, 8, 8, 1))
+    """
+    inputs = load_inputs(paths, image_shape=image_shape)
+    return inputs.names, inputs.images
+
+
+def load_inputs(paths: Iterable[str | Path] | str | Path, *, image_shape: Sequence[int]) -> Inputs:
+    """Return images in files and folders with what `unlike_training` wants to know; see `load_images`."""
+    wanted = tuple(image_shape)
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not given:
+        raise DataError("got no images; expected image files, folders, .npy or .npz files.")
+    names: list[str] = []
+    parts: list[Images] = []
+    sizes: list[tuple[int, int]] = []
+    for file in [file for path in given for file in _files(Path(path).expanduser())]:
+        if file.suffix.casefold() in ARRAY_SUFFIXES:
+            images, size = _from_array(file, wanted)
+        else:
+            images, size = _from_picture(file, wanted)
+        several = len(images) > 1
+        names += [f"{file}[{number}]" if several else str(file) for number in range(len(images))]
+        parts.append(images)
+        sizes += [size] * len(images)
+    return Inputs(names, np.concatenate(parts), sizes)
+
+
+def image_statistics(images: Images) -> dict[str, float]:
+    """Return what the images of a training split look like, in a few numbers that travel with the model.
+
+    Each of `FEATURES` is taken of every image; ``NAME_mean``, ``NAME_std``, ``NAME_low`` and ``NAME_high`` are its
+    mean, standard deviation, smallest and largest value over the images.
+
+    Args:
+        images: ``(n, [d,] h, w, c)`` uint8.
+
+    >>> image_statistics(np.full((2, 4, 4, 1), 7, np.uint8))["brightness_mean"]
+    7.0
+    """
+    statistics: dict[str, float] = {}
+    for name, values in _features(images).items():
+        statistics |= {
+            f"{name}_mean": float(values.mean()),
+            f"{name}_std": float(values.std()),
+            f"{name}_low": float(values.min()),
+            f"{name}_high": float(values.max()),
+        }
+    return statistics
+
+
+def unlike_training(
+    images: Images,
+    statistics: Mapping[str, float],
+    original_sizes: Sequence[tuple[int, int]] | None = None,
+) -> list[str | None]:
+    """Return for each image why it does not look like what the model was trained on, or None where it does.
+
+    It is a guard against mistakes (another kind of image, a negative, an empty frame), not a measure of certainty: an
+    image without a warning may still be one the model knows nothing about.
+
+    Args:
+        images: ``(n, [d,] h, w, c)`` uint8.
+        statistics: From `image_statistics` of the training images.
+        original_sizes: ``(height, width)`` before resizing, for a word on shape and enlargement.
+    """
+    features = _features(images)
+    shape = images.shape[-3:-1]
+    return [
+        _unlike({name: float(values[i]) for name, values in features.items()}, statistics)
+        or (None if original_sizes is None else _resized(original_sizes[i], (int(shape[0]), int(shape[1]))))
+        for i in range(len(images))
+    ]
+
+
+FEATURES = {
+    "brightness": "mean brightness",
+    "contrast": "contrast (standard deviation of its pixels)",
+    "detail": "fine detail (mean step between neighbouring pixels)",
+    "color": "color (mean difference between its channels)",
+}
+"""What is measured of an image, in grey levels of 0..255; color only where there are three channels."""
+
+FAR = 4.0
+"""Standard deviations from the training images' mean beyond which an image is called unlike them."""
+
+
+def _features(images: Images) -> dict[str, NDArray[np.float64]]:
+    """Return each feature of each image: ``(n,)`` float64."""
+    features: dict[str, list[float]] = {"brightness": [], "contrast": [], "detail": [], "color": []}
+    for image in images:
+        values = image.astype(np.float32)
+        grey = values.mean(axis=-1)
+        features["brightness"].append(float(grey.mean(dtype=np.float64)))
+        features["contrast"].append(float(grey.std(dtype=np.float64)))
+        steps = [np.abs(np.diff(grey, axis=axis)) for axis in (-1, -2) if grey.shape[axis] > 1]
+        features["detail"].append(float(np.mean([step.mean(dtype=np.float64) for step in steps])) if steps else 0.0)
+        if image.shape[-1] == 3:
+            features["color"].append(float(np.ptp(values, axis=-1).mean(dtype=np.float64)))
+    return {name: np.asarray(values) for name, values in features.items() if values}
+
+
+def _unlike(features: Mapping[str, float], statistics: Mapping[str, float]) -> str | None:
+    """Return why one image is unlike the training images, or None."""
+    if features["contrast"] == 0 and statistics["contrast_low"] > 0:
+        return f"every pixel is {features['brightness']:.0f}: an empty image."
+
+    def distance(name: str, value: float) -> float:
+        # One grey level at least, so that training images that are all alike do not make everything else far.
+        return abs(value - statistics[f"{name}_mean"]) / max(statistics[f"{name}_std"], 1.0)
+
+    bright = features["brightness"]
+    if distance("brightness", bright) > FAR / 2 > 2 * distance("brightness", 255 - bright) and not _within(
+        "brightness", bright, statistics
+    ):
+        return (
+            f"mean brightness {bright:.0f}, training images {statistics['brightness_mean']:.0f}: "
+            "perhaps a negative (black and white exchanged)."
+        )
+    for name, words in FEATURES.items():
+        if name in features and f"{name}_mean" in statistics:
+            value = features[name]
+            if distance(name, value) > FAR and not _within(name, value, statistics):
+                return (
+                    f"{words} {value:.0f}, training images {statistics[f'{name}_low']:.0f} to "
+                    f"{statistics[f'{name}_high']:.0f}: another kind of image?"
+                )
+    return None
+
+
+def _within(name: str, value: float, statistics: Mapping[str, float]) -> bool:
+    return statistics[f"{name}_low"] <= value <= statistics[f"{name}_high"]
+
+
+def _resized(original: tuple[int, int], shape: tuple[int, int]) -> str | None:
+    """Return a warning where resizing has changed an image's proportions or invented most of its pixels."""
+    height, width = original
+    stretch = (width / height) / (shape[1] / shape[0])
+    if not 1 / 2 <= stretch <= 2:
+        return f"{width}x{height} pixels were squeezed into {shape[1]}x{shape[0]}: unlike the training images'."
+    if height * 2 <= shape[0] and width * 2 <= shape[1]:
+        return (
+            f"{width}x{height} pixels were enlarged to {shape[1]}x{shape[0]}: most of what the model sees is made up."
+        )
+    return None
+
+
+def _files(path: Path) -> list[Path]:
+    """Return the file itself, or the images and arrays in a folder and below, by path."""
+    try:
+        if not path.exists():
+            raise DataError(f"{path} does not exist. Check the path.")
+        if not path.is_dir():
+            return [path]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}.") from error
+
+    def unreadable(error: OSError) -> None:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from error
+
+    files = []
+    for place, folders, names in os.walk(path, onerror=unreadable):
+        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        found = (Path(place) / name for name in names if not name.startswith("."))
+        files += [file for file in found if file.suffix.casefold() in IMAGE_SUFFIXES | ARRAY_SUFFIXES]
+    if not files:
+        raise DataError(f"{path} holds no images (PNG, JPEG, TIFF, BMP, …) and no .npy or .npz files.")
+    return sorted(files)
+
+
+def _from_picture(path: Path, wanted: tuple[int, ...]) -> tuple[Images, tuple[int, int]]:
+    """Return one image file as ``(1, h, w, c)``, and its original height and width."""
+    if len(wanted) == 4:
+        raise DataError(
+            f"{path} is a single image; the model takes volumes of shape {wanted}. Give it as .npy or .npz."
+        )
+    height, width, channels = wanted
+    picture = read_image(path, (height, width))
+    check_deep_pictures([picture], path)
+    return picture.with_channels(channels)[np.newaxis], picture.original_size[::-1]
+
+
+def _from_array(path: Path, wanted: tuple[int, ...]) -> tuple[Images, tuple[int, int]]:
+    """Return the images of an array file as ``(n, [d,] h, w, c)``, and their original height and width."""
+    array, where = _array(path)
+    batch = as_pixels(_batch(array, wanted, where), where)
+    original = (int(batch.shape[-3]), int(batch.shape[-2]))
+    if len(wanted) == 4:
+        return batch, original
+    height, width, channels = wanted
+    images = [with_channels(resize_pixels(image, (height, width)), channels) for image in batch]
+    return np.stack(images), original
+
+
+def _array(path: Path) -> tuple[Array, str]:
+    """Return the array of images in a file, and what to call it in errors."""
+    if path.suffix.casefold() == ".npy":
+        return read_npy(path), str(path)
+    arrays = read_npz(path)
+    for key in ("images", "test_images"):
+        if key in arrays:
+            return arrays[key], f"{path}, {key}"
+    if len(arrays) == 1:
+        key, array = arrays.popitem()
+        return array, f"{path}, {key}"
+    raise DataError(f"{path} holds {', '.join(arrays) or 'nothing'}; expected an array named images, or a single one.")
+
+
+def _batch(array: Array, wanted: tuple[int, ...], where: str) -> Array:
+    """Return an array as ``(n, [d,] h, w, c)``: one image or many, with or without a channel axis.
+
+    Shapes that are the model's own come first; other sizes only where nothing else can be meant.
+    """
+    space, channels, shape = wanted[:-1], wanted[-1], array.shape
+    if array.size:
+        if shape == wanted:
+            return array[np.newaxis]
+        if shape[1:] == wanted:
+            return array
+        if channels == 1 and shape == space:
+            return array[np.newaxis, ..., np.newaxis]
+        if channels == 1 and shape[1:] == space:
+            return array[..., np.newaxis]
+        if len(space) == 2:
+            if array.ndim in (3, 4) and shape[-1] in (1, 3):
+                return array if array.ndim == 4 else array[np.newaxis]
+            if array.ndim == 2:
+                return array[np.newaxis, ..., np.newaxis]
+            if array.ndim == 3 and channels == 1:
+                return array[..., np.newaxis]
+    axes = "(depth, height, width, channels)" if len(space) == 3 else "(height, width, channels)"
+    raise DataError(
+        f"{where}: got an array of shape {shape}; the model takes {wanted} {axes}, or a batch of them, "
+        "with one axis more in front."
+    )
