@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from edgelnn import __version__
-from edgelnn.cli import datasets, doctor, evaluate, experiments, predict, profile, train
+from edgelnn.cli import compare, datasets, doctor, evaluate, experiments, export, predict, profile, train
 from edgelnn.cli.errors import run_guarded
 from edgelnn.cli.output import print_data
 
@@ -50,9 +50,11 @@ def start(
 
 
 app.command("train", rich_help_panel=PATH)(train.train)
+app.command("export", rich_help_panel=PATH)(export.export)
 app.command("profile", rich_help_panel=PATH)(profile.profile)
 app.command("predict", rich_help_panel=PATH)(predict.predict)
 app.command("evaluate", rich_help_panel=JUDGE)(evaluate.evaluate)
+app.command("compare", rich_help_panel=JUDGE)(compare.compare)
 app.command("experiments", rich_help_panel=LOOK)(experiments.experiments)
 app.command("datasets", rich_help_panel=LOOK)(datasets.datasets)
 app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)

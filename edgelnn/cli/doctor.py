@@ -58,15 +58,16 @@ def _packages(standings: Sequence[Standing]) -> list[tuple[str, str, str]]:
     for extra, purpose in PURPOSES.items():
         members = [each for each in standings if each.package.extra == extra]
         there = ", ".join(f"{each.package.name} {each.version}" for each in members if each.well)
-        lacking = ", ".join(
-            f"{each.package.name} {f'{each.version} is older than {each.package.minimum}' if each.version else 'missing'}"
-            for each in members
-            if not each.well
-        )
+        lacking = ", ".join(_lack(each) for each in members if not each.well)
         name = f"edgelnn[{extra}]" if extra else "edgelnn"
         rows.append(("✗" if lacking else "✓", name, purpose))
         rows.extend(("", "", line) for line in (there, lacking) if line)
     return rows
+
+
+def _lack(standing: Standing) -> str:
+    package, version = standing.package, standing.version
+    return f"{package.name} missing" if version is None else f"{package.name} {version}, older than {package.minimum}"
 
 
 def _prescribe(findings: Sequence[Finding], standings: Sequence[Standing]) -> None:

@@ -33,12 +33,15 @@ def evaluate(
     ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option("--dataset", metavar="NAME", help="Data to judge on: needed for a model file that lies in no bundle."),
+        typer.Option(
+            "--dataset", metavar="NAME", help="Data to judge on: needed for a model file that lies in no bundle."
+        ),
     ] = None,
     data_root: DataRoot = None,
     threads: Threads = None,
     bootstrap: Annotated[
-        int, typer.Option("--bootstrap", min=0, max=100_000, metavar="N", help="Resamples behind the intervals; 0: none.")
+        int,
+        typer.Option("--bootstrap", min=0, max=100_000, metavar="N", help="Resamples behind the intervals; 0: none."),
     ] = 1000,
     json: Json = False,
 ) -> None:
@@ -52,7 +55,13 @@ def evaluate(
         what, data, probabilities, threshold = _ask_file(target, split, variant, dataset, data_root, threads or 1)
     metrics = _judge(data, split, probabilities, threshold, bootstrap)
     if json:
-        facts = {"target": str(target), "model": what, "dataset": data.name, "split": split, "synthetic": data.synthetic}
+        facts = {
+            "target": str(target),
+            "model": what,
+            "dataset": data.name,
+            "split": split,
+            "synthetic": data.synthetic,
+        }
         print_json({**facts, "metrics": metrics.to_dict()})
         return
     synthetic = " (synthetic images)" if data.synthetic else ""
@@ -88,13 +97,20 @@ def _ask_file(
     found = find_variant(path, variant)
     if found is None:
         if name is None:
-            raise ConfigError(f"{path} lies in no bundle, so its data are unknown. Pass --dataset NAME (`edgelnn datasets`).")
+            raise ConfigError(
+                f"{path} lies in no bundle, so its data are unknown. Pass --dataset NAME (`edgelnn datasets`)."
+            )
         model = load_model(path, threads=threads)
         message("The file comes without a manifest: pixels are scaled by (x / 255 - 0.5) / 0.5.")
         data = _load(name, model.preprocessing.image_shape, root)
         answers = model.answer(data[split].images).probabilities
         outputs = answers.shape[1]
-        return path.name, data, class_probabilities(answers, "sigmoid" if outputs == 1 else "softmax", len(data.class_names)), 0.5
+        return (
+            path.name,
+            data,
+            class_probabilities(answers, "sigmoid" if outputs == 1 else "softmax", len(data.class_names)),
+            0.5,
+        )
     bundle, chosen = found
     manifest = bundle.manifest
     model = load_model(bundle.path(chosen), manifest.preprocessing, threads=threads)
@@ -125,7 +141,8 @@ def _load(name: str, image_shape: tuple[int, ...], root: Path | None) -> Dataset
 def _check_classes(data: Dataset, class_names: tuple[str, ...]) -> None:
     if data.class_names != class_names:
         raise DataError(
-            f"{data.name} has the classes {', '.join(data.class_names)}; the model was trained for {', '.join(class_names)}."
+            f"{data.name} has the classes {', '.join(data.class_names)}; "
+            f"the model was trained for {', '.join(class_names)}."
         )
 
 

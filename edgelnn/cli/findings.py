@@ -1,4 +1,4 @@
-"""What a machine is good for, judged from what it says about itself: the half of ``edgelnn doctor`` that is not packages."""
+"""What a machine is good for, judged from what it says about itself: what ``edgelnn doctor`` says beside packages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Finding:
 
     Attributes:
         topic: A word or two.
-        verdict: ``good``; ``note``: works, but know this; ``lack``: something will not work; ``unknown``: it does not tell.
+        verdict: ``good``; ``note``: works, but know this; ``lack``: something will not work; ``unknown``: not told.
         text: What was found.
         mend: The command or step that mends it; empty where there is none to take.
     """
@@ -72,7 +72,7 @@ def try_import(module: str, *, timeout_s: float = 60.0) -> str:
 def _python(machine: Machine) -> Finding:
     major, minor, *_ = (int(part) for part in machine.python.split(".")[:2])
     if machine.bits == 32:
-        text = f"{machine.python}, 32-bit: there is no ONNX Runtime and no LiteRT for it, only tflite-runtime (Python 3.11)"
+        text = f"{machine.python}, 32-bit: there is no ONNX Runtime and no LiteRT for it, only tflite-runtime"
         return Finding("python", "lack", text, "install a 64-bit system")
     if (major, minor) > TESTED_PYTHON:
         return Finding("python", "note", f"{machine.python}: newer than the 3.11 that edgelnn was tried with")
@@ -117,4 +117,6 @@ def _pressure(machine: Machine, state: State) -> Iterator[Finding]:
     if state.memory_available_bytes is not None and state.memory_available_bytes < 300e6:
         yield Finding("memory", "note", f"only {format_bytes(state.memory_available_bytes)} are free")
     if state.swap_used_bytes:
-        yield Finding("swap", "note", f"{format_bytes(state.swap_used_bytes)} in use: what is swapped out is slow at first")
+        yield Finding(
+            "swap", "note", f"{format_bytes(state.swap_used_bytes)} in use: what is swapped out is slow at first"
+        )

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from edgelnn.cli.output import Column, build_table
+from edgelnn.cli.output import Column, Table, build_table
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from edgelnn.training.metrics import Metrics
 
 __all__ = [
@@ -26,33 +24,27 @@ NOTHING = "-"
 
 
 def format_seconds(seconds: float | None) -> str:
-    """Return a duration with three significant digits.
+    """Return a duration with three significant digits, from a minute on with minutes and seconds.
 
     >>> format_seconds(1.2345e-5), format_seconds(0.0213), format_seconds(4.5), format_seconds(75)
     ('12.3 µs', '21.3 ms', '4.50 s', '1:15 min')
     """
+    from edgelnn_profiling.writers import format_seconds as format_short
+
     if seconds is None:
         return NOTHING
-    if seconds >= 60:
-        return f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"
-    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
-        if seconds >= factor * 0.9995:
-            return f"{_three_digits(seconds / factor)} {unit}"
-    return f"{_three_digits(seconds / 1e-9)} ns"
+    return format_short(seconds) if seconds < 60 else f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"
 
 
-def format_bytes(size: float | None) -> str:
+def format_bytes(size: int | None) -> str:
     """Return a size in decimal units.
 
     >>> format_bytes(812), format_bytes(51_669), format_bytes(39_400_000)
     ('812 B', '51.7 kB', '39.4 MB')
     """
-    if size is None:
-        return NOTHING
-    for factor, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if size >= factor * 0.9995:
-            return f"{_three_digits(size / factor)} {unit}"
-    return f"{size:.0f} B"
+    from edgelnn_profiling.writers import format_bytes as format_known
+
+    return NOTHING if size is None else format_known(size)
 
 
 def format_count(number: float | None) -> str:
@@ -109,7 +101,3 @@ def confusion_table(metrics: Metrics) -> Table | None:
     columns = (Column("true ↓ predicted →"), *(Column(name, number=True) for name in names))
     rows = [(name, *counts) for name, counts in zip(names, metrics.confusion, strict=True)]
     return build_table(columns, rows)
-
-
-def _three_digits(value: float) -> str:
-    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:.0f}"

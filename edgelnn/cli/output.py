@@ -10,17 +10,18 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-    from rich.table import Table
+    from rich.console import Console
+    from rich.table import Table as RichTable
 
 __all__ = [
     "Column",
+    "Table",
     "build_table",
     "console",
     "error",
@@ -34,6 +35,7 @@ __all__ = [
     "warning",
 ]
 
+FOLDED = 12  # columns that text to be folded needs at least
 WIDE = 240  # columns given to a pipe or file, where nothing need be cut
 
 
@@ -44,12 +46,83 @@ class Column:
     Attributes:
         title: Its heading.
         number: Right-aligned.
-        fold: Broken over lines where the terminal is too narrow; other columns are never cut.
+        fold: Broken over lines where the terminal is too narrow.
+        spare: Left out where the terminal is too narrow, the largest first; 0: never.
     """
 
     title: str
     number: bool = False
     fold: bool = False
+    spare: int = 0
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that can be drawn or written."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    title: str | None = None
+
+    def fitted(self, width: int) -> Table:
+        """Return the table with as many columns as fit into `width` characters, down to those that cannot be spared.
+
+        >>> table = Table((Column("name"), Column("AUC", spare=1), Column("F1", spare=2)), (("a", "0.9", "0.8"),))
+        >>> [column.title for column in table.fitted(10).columns]
+        ['name', 'AUC']
+        """
+        widths = [
+            FOLDED if column.fold else max(len(column.title), *(len(row[index]) for row in self.rows), 0)
+            for index, column in enumerate(self.columns)
+        ]
+        kept = list(range(len(self.columns)))
+        while sum(widths[index] + 2 for index in kept) - 2 > width:
+            last = max(reversed(kept), key=lambda index: self.columns[index].spare)
+            if self.columns[last].spare == 0:
+                break
+            kept.remove(last)
+        rows = tuple(tuple(row[index] for index in kept) for row in self.rows)
+        return replace(self, columns=tuple(self.columns[index] for index in kept), rows=rows)
+
+    def as_rich(self) -> RichTable:
+        """Return it for the screen; cells are shown as they are, without markup."""
+        from rich import box
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        drawn = RichTable(
+            box=box.SIMPLE_HEAD,
+            show_edge=False,
+            padding=(0, 1, 0, 0),
+            pad_edge=False,
+            title=self.title,
+            title_justify="left",
+            title_style="bold",
+        )
+        for column in self.columns:
+            drawn.add_column(
+                column.title,
+                justify="right" if column.number else "left",
+                no_wrap=not column.fold,
+                overflow="fold" if column.fold else "ellipsis",
+                header_style="bold",
+            )
+        for row in self.rows:
+            drawn.add_row(*(Text(tidy(cell)) for cell in row))
+        return drawn
+
+    def as_markdown(self) -> str:
+        """Return it as Markdown; the title stays behind.
+
+        >>> print(Table((Column("name"), Column("AUC", number=True)), (("a", "0.9"),)).as_markdown())
+        | name | AUC |
+        |---|---:|
+        | a | 0.9 |
+        """
+        head = " | ".join(column.title for column in self.columns)
+        rule = "|".join("---:" if column.number else "---" for column in self.columns)
+        body = [" | ".join(tidy(cell).replace("|", "\\|") for cell in row) for row in self.rows]
+        return "\n".join([f"| {head} |", f"|{rule}|", *(f"| {row} |" for row in body)])
 
 
 def message(text: str = "", *, color: str | None = None, bold: bool = False) -> None:
@@ -85,11 +158,11 @@ def print_json(value: Any) -> None:
     print_data(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def show(*renderables: RenderableType) -> None:
-    """Print tables and text on stdout."""
+def show(*parts: Table | str) -> None:
+    """Print tables, as wide as the terminal allows, and text on stdout."""
     sink = console()
-    for renderable in renderables:
-        sink.print(renderable)
+    for part in parts:
+        sink.print(part if isinstance(part, str) else part.fitted(sink.width).as_rich())
 
 
 def console(*, err: bool = False) -> Console:
@@ -107,32 +180,8 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def build_table(columns: Sequence[Column], rows: Iterable[Sequence[object]], *, title: str | None = None) -> Table:
-    """Return a table of the rows; cells are shown as they are, without markup."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        title=title,
-        title_justify="left",
-        title_style="bold",
-    )
-    for column in columns:
-        justify: Literal["left", "right"] = "right" if column.number else "left"
-        table.add_column(
-            column.title,
-            justify=justify,
-            no_wrap=not column.fold,
-            overflow="fold" if column.fold else "ellipsis",
-            header_style="bold",
-        )
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(tidy(str(cell))) for cell in row))
-    return table
+    """Return a table for `show` of anything that can be made text."""
+    return Table(tuple(columns), tuple(tuple(map(str, row)) for row in rows), title)
 
 
 def tidy(text: str) -> str:

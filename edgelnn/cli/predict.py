@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import csv as csv_module
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgelnn.cli.formatting import format_seconds
 from edgelnn.cli.options import Json, Threads
 from edgelnn.cli.output import Column, build_table, message, print_data, print_json, show, warning
 from edgelnn.cli.targets import kind_of
 from edgelnn.errors import ConfigError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from edgelnn.bundle import Manifest
 
 __all__ = ["predict"]
@@ -34,7 +38,7 @@ def predict(
 ) -> None:
     """Classify images: class, probability and time of each; a warning where one is unlike the training data."""
     from edgelnn.cli.answers import find_variant, load_model
-    from edgelnn.inputs import load_images, unlike_training
+    from edgelnn.inputs import load_inputs, unlike_training
 
     if csv and json:
         raise ConfigError("got --csv and --json; stdout takes one of them.")
@@ -47,16 +51,25 @@ def predict(
         )
     opened, chosen = found
     manifest = opened.manifest
-    names, images = load_images(inputs, image_shape=manifest.preprocessing.image_shape)
+    given = load_inputs(inputs, image_shape=manifest.preprocessing.image_shape)
     model = load_model(opened.path(chosen), manifest.preprocessing, threads=threads or 1)
-    answers = model.answer(images)
-    notes = unlike_training(images, manifest.statistics)
+    answers = model.answer(given.images)
+    notes = unlike_training(given.images, manifest.statistics, given.original_sizes)
     records = [
-        {"input": name, **_decision(row, manifest), "latency_s": float(latency), "unlike_training": note}
-        for name, row, latency, note in zip(names, answers.probabilities, answers.latencies_s, notes, strict=True)
+        {"input": name, **decision, "latency_s": float(latency), "unlike_training": note}
+        for name, decision, latency, note in zip(
+            given.names, _decisions(answers.probabilities, manifest), answers.latencies_s, notes, strict=True
+        )
     ]
     if json:
-        print_json({"bundle": str(opened.folder), "variant": chosen.name, "synthetic": manifest.synthetic, "predictions": records})
+        print_json(
+            {
+                "bundle": str(opened.folder),
+                "variant": chosen.name,
+                "synthetic": manifest.synthetic,
+                "predictions": records,
+            }
+        )
     elif csv:
         print_data(_csv(records, manifest))
     else:
@@ -70,7 +83,50 @@ def predict(
         message("Not a medical device: for research only.")
 
 
+def _decisions(probabilities: NDArray[np.float32], manifest: Manifest) -> list[dict[str, Any]]:
+    """Return what each row (n, outputs) of answers means: the classes decided for, and every class's probability."""
+    from edgelnn.decisions import class_probabilities, decide
+
+    names = manifest.class_names
+    rows = class_probabilities(probabilities, manifest.output_kind, len(names))
+    decided = decide(rows, task=manifest.task, positive_class=manifest.positive_class, threshold=manifest.threshold)
+    return [
+        {
+            "classes": [name for name, chosen in zip(names, row, strict=True) if chosen],
+            "probabilities": {name: float(value) for name, value in zip(names, values, strict=True)},
+        }
+        for values, row in zip(rows, decided, strict=True)
+    ]
+
+
 def _show(records: Sequence[dict[str, Any]]) -> None:
-    columns = (Column("input", fold=True), Column("answer"), Column("probability", number=True), Column("time", number=True))
-    rows = [(each["input"], each["answer"], each["probability"], format_seconds(each["latency_s"])) for each in records]
+    from edgelnn.cli.formatting import format_seconds
+
+    rows = []
+    for each in records:
+        chosen = {name: each["probabilities"][name] for name in each["classes"]}
+        words = " ".join(f"{name} {value:.3f}" if len(chosen) > 1 else name for name, value in chosen.items())
+        probability = next(iter(chosen.values())) if len(chosen) == 1 else max(each["probabilities"].values())
+        mark = "!" if each["unlike_training"] else ""
+        rows.append((each["input"], words or "none", f"{probability:.3f}", format_seconds(each["latency_s"]), mark))
+    columns = (
+        Column("input", fold=True),
+        Column("class", fold=True),
+        Column("probability", number=True),
+        Column("time", number=True),
+        Column(""),
+    )
     show(build_table(columns, rows))
+
+
+def _csv(records: Sequence[dict[str, Any]], manifest: Manifest) -> str:
+    """Return one row an image: input, classes, time, note, and one column for each class's probability."""
+    text = io.StringIO()
+    writer = csv_module.writer(text, lineterminator="\n")
+    names = manifest.class_names
+    writer.writerow(["input", "classes", "latency_s", "unlike_training", *(f"probability: {name}" for name in names)])
+    for each in records:
+        values = [f"{each['probabilities'][name]:.6g}" for name in names]
+        note = each["unlike_training"] or ""
+        writer.writerow([each["input"], "; ".join(each["classes"]), f"{each['latency_s']:.6g}", note, *values])
+    return text.getvalue()

@@ -76,7 +76,9 @@ def _numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
-        raise ConfigError(f"got --threads {text}; expected whole numbers with commas between them, such as 1,2,4.") from error
+        raise ConfigError(
+            f"got --threads {text}; expected whole numbers with commas between them, such as 1,2,4."
+        ) from error
 
 
 def _check_outputs(names: Sequence[str], force: bool) -> None:

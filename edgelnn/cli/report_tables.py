@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgelnn.cli.formatting import format_bytes, format_count, format_figure, format_seconds
-from edgelnn.cli.output import Column, build_table
+from edgelnn.cli.output import Column, Table, build_table
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from edgelnn_profiling import Report
     from edgelnn_profiling.report import Result
 

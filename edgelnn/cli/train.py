@@ -71,7 +71,7 @@ def train(
     first = resolved.training.seed
     planned = [load_experiment(source, [*overrides, f"training.seed={first + index}"]) for index in range(seeds)]
     folders = _folders(planned, out, fresh=not (resume or force))
-    runs = []
+    runs: list[Run] = []
     for each, folder in zip(planned, folders, strict=True):
         if seeds > 1:
             message(f"seed {each.training.seed} ({len(runs) + 1} of {seeds}) → {folder}", bold=True)
@@ -148,7 +148,9 @@ def _facts_of_data(experiment: Experiment) -> dict[str, Any]:
         if info.name == spec.name:
             if spec.size not in info.sizes:
                 sizes = ", ".join(map(str, info.sizes))
-                raise ConfigError(f"got size={spec.size}; {info.name} comes in {sizes}. Pass --set data.size={info.sizes[0]}.")
+                raise ConfigError(
+                    f"got size={spec.size}; {info.name} comes in {sizes}. Pass --set data.size={info.sizes[0]}."
+                )
             shape = (*(spec.size for _ in range(3 if info.is_volume else 2)), info.channels)
             return {"image_shape": shape, "task": info.task, "classes": info.classes}
     dataset = _load_data(experiment)
