@@ -9,6 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edgelnn_profiling.comparing import Comparison as Comparison
+    from edgelnn_profiling.comparing import comparison as comparison
+    from edgelnn_profiling.instructions import InstructionCounts as InstructionCounts
+    from edgelnn_profiling.instructions import count_instructions as count_instructions
     from edgelnn_profiling.machine import Machine as Machine
     from edgelnn_profiling.machine import read_machine as read_machine
     from edgelnn_profiling.manager import Progress as Progress
@@ -24,11 +28,15 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AbstractRuntime": "edgelnn_profiling.runtimes",
+    "Comparison": "edgelnn_profiling.comparing",
+    "InstructionCounts": "edgelnn_profiling.instructions",
     "Machine": "edgelnn_profiling.machine",
     "Plan": "edgelnn_profiling.plan",
     "Progress": "edgelnn_profiling.manager",
     "Report": "edgelnn_profiling.report",
     "State": "edgelnn_profiling.state",
+    "comparison": "edgelnn_profiling.comparing",
+    "count_instructions": "edgelnn_profiling.instructions",
     "identify_model": "edgelnn_profiling.model_files",
     "load_runtime": "edgelnn_profiling.runtimes",
     "probe_model": "edgelnn_profiling.probe",

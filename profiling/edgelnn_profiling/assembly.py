@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from edgelnn.decode import decode
+from edgelnn.decode import DecodeError, decode
 from edgelnn.errors import ProfileError
 from edgelnn.manifest import Tensor
 from edgelnn_profiling.executor import Outcome
@@ -22,7 +22,10 @@ def read_machine_events(outcome: Outcome) -> tuple[Machine, State]:
     said = outcome.first("machine")
     if said is None:
         raise ProfileError("a worker process said nothing of its machine.")
-    return decode(Machine, said["machine"]), decode(State, said["state"])
+    try:
+        return decode(Machine, said["machine"]), decode(State, said["state"])
+    except (DecodeError, KeyError) as error:
+        raise ProfileError(f"a worker process described its machine in a way that cannot be read: {error}.") from error
 
 
 def assemble_result(facts: Mapping[str, Any], timings: Sequence[Outcome], memory: Outcome | None) -> Result:

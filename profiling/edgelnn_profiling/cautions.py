@@ -142,12 +142,6 @@ class Caution:
     advice: str
     invalidates: bool
 
-    @property
-    def sentence(self) -> str:
-        """The whole in a sentence or two."""
-        where = f"{self.variant}: " if self.variant else ""
-        return f"{where}{self.seen}: {self.matters}; {self.advice}."
-
 
 def find_cautions(
     results: Sequence[Result], *, machine: Machine, plan: Plan, before: State, after: State

@@ -190,9 +190,18 @@ def _variant_facts(bundle: Bundle, variant: Variant) -> dict[str, Any]:
 
 
 def _variant_request(bundle: Bundle, variant: Variant) -> dict[str, Any]:
+    manifest = bundle.manifest
+    decision = {
+        "output_kind": manifest.output_kind,
+        "classes": len(manifest.class_names),
+        "task": manifest.task,
+        "positive_class": manifest.positive_class,
+        "threshold": manifest.threshold,
+    }
     golden = {
-        "file": str((bundle.folder / bundle.manifest.golden.file).absolute()),
-        "preprocessing": encode(bundle.manifest.preprocessing),
+        "file": str((bundle.folder / manifest.golden.file).absolute()),
+        "preprocessing": encode(manifest.preprocessing),
+        "decision": decision,
         "layout": variant.layout,
         "allowed_error": allowed_error(variant.tolerance, variant.parity_max_error),
     }

@@ -29,7 +29,7 @@ class WarmUp:
     Attributes:
         runs: Inferences.
         duration_s: Seconds.
-        settled: Whether the last blocks of it took equally long, within 3 %.
+        settled: Whether the last blocks of it took equally long at the same clock of the CPU, within 3 %.
     """
 
     runs: int
@@ -64,14 +64,24 @@ def clock_tick_ns(clock: Clock, *, readings: int = 1000) -> int:
     return max(1, smallest)
 
 
-def warm_up(step: Step, clock: Clock, *, min_s: float, max_s: float) -> tuple[WarmUp, int]:
+def warm_up(
+    step: Step, clock: Clock, *, min_s: float, max_s: float, cpu_clock_hz: Callable[[], int | None] = lambda: None
+) -> tuple[WarmUp, int]:
     """Run until blocks of at least 10 ms take equally long one after the other, or `max_s` is over.
+
+    Args:
+        step: What to run.
+        clock: In nanoseconds.
+        min_s: Shortest warm-up in seconds.
+        max_s: Longest warm-up in seconds.
+        cpu_clock_hz: Reads the CPU's clock, which must have settled too; None where it cannot be read.
 
     Returns:
         How it went, and the shortest time of one run in the last blocks, in nanoseconds.
     """
     start = clock()
     typical: list[int] = []
+    clocks: list[int] = []
     runs = 0
     while True:
         block_start = now = clock()
@@ -82,11 +92,16 @@ def warm_up(step: Step, clock: Clock, *, min_s: float, max_s: float) -> tuple[Wa
             times.append(now - previous)
         runs += len(times)
         typical.append(sorted(times)[len(times) // 2])
+        clocks.append(cpu_clock_hz() or 0)
         recent = typical[-SETTLED_BLOCKS:]
-        settled = len(recent) == SETTLED_BLOCKS and max(recent) <= min(recent) * (1 + SETTLED_WITHIN)
+        settled = len(recent) == SETTLED_BLOCKS and _alike(recent) and _alike(clocks[-SETTLED_BLOCKS:])
         elapsed = now - start
         if elapsed >= max_s * 1e9 or (settled and elapsed >= min_s * 1e9):
             return WarmUp(runs, elapsed / 1e9, settled), max(1, min(recent))
+
+
+def _alike(values: list[int]) -> bool:
+    return max(values) <= min(values) * (1 + SETTLED_WITHIN)
 
 
 def choose_loops(run_ns: int, tick_ns: int) -> int:

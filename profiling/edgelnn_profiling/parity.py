@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edgelnn.decisions import class_probabilities, decide
 from edgelnn.errors import ProfileError
 from edgelnn.preprocessing import Preprocessing
 from edgelnn_profiling.runtimes import AbstractRuntime, Array, random_input
@@ -60,7 +61,7 @@ def load_examples(request: Mapping[str, Any], runtime: AbstractRuntime) -> Examp
     if golden is None:
         inputs = random_input(runtime.input, seed=request["plan"]["seed"])
         return Examples(inputs, None, None, lambda images: images, lambda outputs: outputs)
-    facts = golden["preprocessing"]
+    facts, rule = golden["preprocessing"], golden["decision"]
     preprocessing = Preprocessing(tuple(facts["image_shape"]), mean=facts["mean"], std=facts["std"])
     layout = golden["layout"]
     try:
@@ -73,7 +74,12 @@ def load_examples(request: Mapping[str, Any], runtime: AbstractRuntime) -> Examp
         images=images,
         expected=expected,
         prepare=lambda some: preprocessing(some, layout),
-        decide=lambda outputs: outputs.argmax(axis=-1),
+        decide=lambda outputs: decide(
+            class_probabilities(outputs, rule["output_kind"], rule["classes"]),
+            task=rule["task"],
+            positive_class=rule["positive_class"],
+            threshold=rule["threshold"],
+        ),
     )
 
 

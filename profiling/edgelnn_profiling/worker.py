@@ -132,10 +132,16 @@ def measure_time(request: "Mapping[str, Any]", say: "Say", clock: "Callable[[], 
             return
 
     runtime.set_input(array)
-    heat, run_ns = warm_up(runtime.invoke, clock, min_s=plan["warm_up_min_s"], max_s=plan["warm_up_max_s"])
+    files = MachineFiles()
+    heat, run_ns = warm_up(
+        runtime.invoke,
+        clock,
+        min_s=plan["warm_up_min_s"],
+        max_s=plan["warm_up_max_s"],
+        cpu_clock_hz=lambda: max(read_clocks(files), default=None),
+    )
     loops = choose_loops(run_ns, tick_ns)
     say("warm_up", **encode(heat), tick_s=tick_ns / 1e9, means_of=loops)  # type: ignore[arg-type]
-    files = MachineFiles()
     counters, own_s, start = read_activity(), time.process_time(), clock()
     for _ in range(plan["windows"]):
         window = take_window(

@@ -1,19 +1,16 @@
-"""What a report looks like: rows for a table on the screen, Markdown, CSV and JSON. Units appear here and nowhere before.
-
-Every figure of every format comes from the same `columns`; a writer decides how a row is drawn and nothing else.
-"""
+"""What a report looks like: rows for a table on the screen, Markdown and CSV. Units appear here and nowhere before."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from edgelnn_profiling.cautions import Caution
 from edgelnn_profiling.report import Report, Result, Timing
 from edgelnn_profiling.samples import Summary
 
-__all__ = ["HEADINGS", "format_bytes", "format_seconds", "table_rows", "write_csv", "write_markdown"]
+__all__ = ["HEADINGS", "caution_lines", "format_bytes", "format_seconds", "table_rows", "write_csv", "write_markdown"]
 
 HEADINGS = (
     "variant",
@@ -29,7 +26,7 @@ HEADINGS = (
     "peak memory",
     "AUC",
 )
-UNKNOWN = "–"
+UNKNOWN = "—"
 TOO_FEW = "too few samples"
 
 
@@ -77,8 +74,27 @@ def write_markdown(report: Report) -> str:
         lines += ["", "\\* recommended by the bundle"]
     facts = [line for line in (_model_line(report), _machine_line(report), _method_line(report)) if line]
     lines += ["", *facts, "", "**Valid.**" if report.valid else "**Not valid:** " + "; ".join(report.reasons) + "."]
-    lines += [f"- {_plain(caution.sentence)}" for caution in report.cautions]
+    lines += [f"- {_plain(line)}" for line in caution_lines(report)]
     return "\n".join(lines) + "\n"
+
+
+def caution_lines(report: Report) -> list[str]:
+    """Return a line for each kind of caution, the invalidating ones first: what was seen where, why it matters, advice.
+
+    A caution that concerns several variants alike is not repeated for each.
+    """
+    by_kind: dict[str, list[Caution]] = {}
+    for caution in report.cautions:
+        by_kind.setdefault(caution.kind, []).append(caution)
+    lines = []
+    for cautions in by_kind.values():
+        seen: dict[str, list[str]] = {}
+        for caution in cautions:
+            threads = f" ({caution.threads} threads)" if (caution.threads or 1) > 1 else ""
+            seen.setdefault(caution.seen, []).append(f"{caution.variant}{threads}" if caution.variant else "")
+        words = "; ".join((f"{', '.join(names)}: " if all(names) else "") + what for what, names in seen.items())
+        lines.append(f"{words}. Why it matters: {cautions[0].matters}. What to do: {cautions[0].advice}.")
+    return lines
 
 
 def _model_line(report: Report) -> str:
@@ -122,26 +138,20 @@ def _plain(text: str) -> str:
     return "".join("\\" + letter if letter in "\\|`*_<>[]#" else letter for letter in text)
 
 
-@dataclass(frozen=True)
-class _Column:
-    name: str
-    value: object
-
-
 def write_csv(report: Report) -> str:
     """Return one row a result, in SI units and bytes; what is unknown is an empty field."""
     rows = [_csv_row(report, result) for result in report.results]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if rows:
-        writer.writerow(column.name for column in rows[0])
-        writer.writerows(["" if column.value is None else column.value for column in row] for row in rows)
+        writer.writerow(rows[0])
+        writer.writerows(["" if value is None else value for value in row.values()] for row in rows)
     return text.getvalue()
 
 
-def _csv_row(report: Report, result: Result) -> list[_Column]:
+def _csv_row(report: Report, result: Result) -> dict[str, object]:
     parameters, timing, memory = result.parameters or {}, result.timing, result.memory
-    values: dict[str, object] = {
+    return {
         "name": report.name,
         "variant": result.variant,
         "format": result.format,
@@ -171,7 +181,6 @@ def _csv_row(report: Report, result: Result) -> list[_Column]:
         "synthetic": {None: None, True: "yes", False: "no"}[report.synthetic],
         "error": result.error,
     }
-    return [_Column(name, value) for name, value in values.items()]
 
 
 def _csv_timing(timing: Timing | None) -> dict[str, object]:
@@ -220,7 +229,7 @@ def format_bytes(count: int | None) -> str:
     """Return a size in powers of ten.
 
     >>> format_bytes(13_324), format_bytes(None)
-    ('13.3 kB', '–')
+    ('13.3 kB', '—')
     """
     if count is None:
         return UNKNOWN
