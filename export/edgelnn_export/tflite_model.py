@@ -1,8 +1,9 @@
 """From a graph to the bytes of a TFLite file.
 
-The file holds its weights and no metadata. It takes `image` float32 (n, [d,] h, w, c) and gives `probabilities` float32
-(n, outputs), by these names also in its one signature, for any n after `resize_tensor_input`. Its operators are of
-versions that tflite-runtime 2.14 loads. The same graph gives the same bytes.
+The file holds its weights and no metadata. It takes `image` float32 (n, [d,] h, w, c) and gives `probabilities`
+float32 (n, outputs), by these names also in its one signature, for any n after `resize_tensor_input`. A file with a
+loop says that it takes one image at a time, since tflite-runtime 2.14 cannot resize the inside of a loop once it has
+run. Operators are of versions that this runtime loads. The same graph gives the same bytes.
 """
 
 from __future__ import annotations
@@ -48,9 +49,10 @@ def write_tflite(graph: Graph) -> bytes:
     from edgelnn_export.formats.tflite_packing import pack_model
 
     file = TfliteFile(graph.constants, graph.layout)
-    main = file.subgraph(graph.shapes)
-    main.inputs = [main.bind(graph.input, main.tensor(_INPUT, tuple(graph.shapes[graph.input]), free=True))]
-    main.outputs = [main.bind(graph.output, main.tensor(_OUTPUT, tuple(graph.shapes[graph.output]), free=True))]
+    main = file.subgraph(graph.shapes, graph.nodes, (graph.output,))
+    free = all(node.op != "loop" for node in graph.nodes)
+    main.inputs = [main.bind(graph.input, main.tensor(_INPUT, graph.shapes[graph.input], free=free))]
+    main.outputs = [main.bind(graph.output, main.tensor(_OUTPUT, graph.shapes[graph.output], free=free))]
     write_nodes(main, graph.nodes)
     signature = schema.SignatureDefT(
         inputs=[schema.TensorMapT(name=_INPUT, tensorIndex=main.inputs[0])],

@@ -15,9 +15,10 @@ from edgelnn.preprocessing import Layout
 from edgelnn_export.graph import Array, Node
 from edgelnn_export.operators import Shape
 
-__all__ = ["INPUT", "OUTPUT", "Assembly"]
+__all__ = ["INPUT", "INT64_MIN", "OUTPUT", "Assembly"]
 
 INPUT, OUTPUT = "image", "probabilities"
+INT64_MIN = -(2**63)  # as the end of a slice that runs backwards: to the very beginning
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 

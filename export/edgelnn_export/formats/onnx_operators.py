@@ -8,14 +8,12 @@ from typing import Final
 import numpy as np
 
 from edgelnn.errors import ExportError, UnsupportedModelError
-from edgelnn_export.formats.onnx_assembly import Assembly
+from edgelnn_export.formats.onnx_assembly import INT64_MIN, Assembly
 from edgelnn_export.formats.onnx_recurrent import write_gru, write_loop, write_lstm
 from edgelnn_export.graph import Node
 from edgelnn_export.operators import attribute
 
 __all__ = ["write_nodes"]
-
-_INT64_MIN = -(2**63)
 
 
 def write_nodes(assembly: Assembly, nodes: tuple[Node, ...]) -> None:
@@ -152,7 +150,7 @@ def _gather(a: Assembly, node: Node) -> None:
 
 
 def _reverse(a: Assembly, node: Node) -> None:
-    where = [a.integers([number]) for number in (-1, _INT64_MIN, attribute(node, "axis"), -1)]
+    where = [a.integers([number]) for number in (-1, INT64_MIN, attribute(node, "axis"), -1)]
     a.add(node, "Slice", [a.read(node.inputs[0]), *where], [a.write(node.outputs[0])])
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from edgelnn_export.formats.onnx_assembly import Assembly
+from edgelnn_export.formats.onnx_assembly import INT64_MIN, Assembly
 from edgelnn_export.graph import Array, Body, Node
 from edgelnn_export.operators import attribute
 
@@ -93,36 +93,53 @@ def _write_fused(
     else:
         (joined,) = a.add(node, "Transpose", [result], perm=[0, 2, 1, 3])
         (steps,) = a.add(node, "Reshape", [joined, a.integers([a.shape(name)[1], -1, a.shape(name)[2]])])
-    a.memory["time first", name] = steps
-    a.defer(name, lambda: a.add(node, "Transpose", [steps], [a.write(name)], perm=[1, 0, 2]))
+    _write_time_first(a, node, name, steps)
 
 
 def _time_first(a: Assembly, node: Node, name: str) -> str:
-    """Return the name of a sequence (b, T, features) of the graph as (T, b, features)."""
+    """Return the name of a sequence (b, T, …) of the graph as (T, b, …)."""
+    if a.is_constant(name):
+        return a.constant(np.swapaxes(a.array(name), 0, 1))
     key = ("time first", name)
     if key not in a.memory:
-        (a.memory[key],) = a.add(node, "Transpose", [a.read(name)], perm=[1, 0, 2])
+        (a.memory[key],) = a.add(node, "Transpose", [a.read(name)], perm=_swapped(len(a.shape(name))))
     return a.memory[key]
 
 
-def write_loop(a: Assembly, node: Node, write_nodes: Callable[[Assembly, tuple[Node, ...]], None]) -> None:
-    """Write a loop node as `Scan`, its sequences read and written along axis 1.
+def _write_time_first(a: Assembly, node: Node, name: str, steps: str) -> None:
+    """Let `steps`, (T, b, …), be the sequence (b, T, …) of the graph, put that way round if that is needed."""
+    a.memory["time first", name] = steps
+    rank = len(a.shape(name))
+    a.defer(name, lambda: a.add(node, "Transpose", [steps], [a.write(name)], perm=_swapped(rank)))
 
-    Invariants are read from the graph around the body. A loop over no sequence counts along a dummy one.
+
+def _swapped(rank: int) -> list[int]:
+    return [1, 0, *range(2, rank)]
+
+
+def _reversed(a: Assembly, node: Node, steps: str) -> str:
+    where = [a.integers([number]) for number in (-1, INT64_MIN, 0, -1)]
+    return a.add(node, "Slice", [steps, *where])[0]
+
+
+def write_loop(a: Assembly, node: Node, write_nodes: Callable[[Assembly, tuple[Node, ...]], None]) -> None:
+    """Write a loop node as `Scan`, its sequences time first.
+
+    Invariants are read from the graph around the body. A loop over no sequence counts along a dummy one. What `Scan`
+    could do itself, other axes and directions, is done outside, since ONNX's reference evaluator does not know it.
     """
     body: Body = attribute(node, "body")
     states, sequences = attribute(node, "states"), attribute(node, "sequences")
+    backwards = (lambda steps: _reversed(a, node, steps)) if attribute(node, "reverse") else (lambda steps: steps)
     inner = a.body(body.shapes)
     for name, outer in zip(body.inputs[states + sequences :], node.inputs[states + sequences :], strict=True):
         inner.bind(name, a.read(outer))
     inputs = [inner.write(name) for name in body.inputs[: states + sequences]]
     given = [_initial_state(a, node, name) for name in node.inputs[:states]]
-    given += [a.read(name) for name in node.inputs[states : states + sequences]]
-    axes = [1] * sequences
+    given += [backwards(_time_first(a, node, name)) for name in node.inputs[states : states + sequences]]
     if not sequences:
         inputs.append(inner.fresh())
         given.append(a.constant(np.zeros(attribute(node, "steps"), np.float32)))
-        axes = [0]
     write_nodes(inner, body.nodes)
     outputs: list[str] = []
     for name in body.outputs:
@@ -130,17 +147,13 @@ def write_loop(a: Assembly, node: Node, write_nodes: Callable[[Assembly, tuple[N
         if name not in body.shapes or name in body.inputs or value in outputs:
             (value,) = inner.add(node, "Identity", [value])
         outputs.append(value)
-    results = len(outputs) - states
-    attributes: dict[str, Any] = {"num_scan_inputs": len(axes), "scan_input_axes": axes}
-    if results:
-        attributes["scan_output_axes"] = [1] * results
-    if attribute(node, "reverse"):
-        attributes["scan_input_directions"] = [1] * len(axes)
-        if results:
-            attributes["scan_output_directions"] = [1] * results
     untyped = partial(map, lambda name: onnx.ValueInfoProto(name=name))
-    attributes["body"] = helper.make_graph(inner.nodes, "body", list(untyped(inputs)), list(untyped(outputs)))
-    a.add(node, "Scan", given, [a.write(name) for name in node.outputs], **attributes)
+    graph = helper.make_graph(inner.nodes, "body", list(untyped(inputs)), list(untyped(outputs)))
+    results = node.outputs[states:]
+    found = [*(a.write(name) for name in node.outputs[:states]), *(a.fresh() for _ in results)]
+    a.add(node, "Scan", given, found, num_scan_inputs=max(sequences, 1), body=graph)
+    for name, steps in zip(results, found[states:], strict=True):
+        _write_time_first(a, node, name, backwards(steps))
 
 
 def _initial_state(a: Assembly, node: Node, name: str) -> str:

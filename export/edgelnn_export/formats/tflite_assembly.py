@@ -42,9 +42,10 @@ class TfliteFile:
     _codes: dict[tuple[int, int], int] = field(default_factory=dict)
     _numbers: dict[str, int] = field(default_factory=dict)
 
-    def subgraph(self, shapes: Mapping[str, Shape]) -> Assembly:
-        """Return the assembly of a new subgraph."""
-        self.subgraphs.append(Assembly(self, len(self.subgraphs), shapes))
+    def subgraph(self, shapes: Mapping[str, Shape], nodes: Sequence[Node], outputs: Sequence[str]) -> Assembly:
+        """Return the assembly of a new subgraph, for nodes that give these outputs."""
+        used = {name for node in nodes for name in node.inputs}.union(outputs)
+        self.subgraphs.append(Assembly(self, len(self.subgraphs), shapes, used))
         return self.subgraphs[-1]
 
     def operator_code(self, builtin: int, version: int) -> int:
@@ -81,13 +82,18 @@ class Assembly:
         file: That it belongs to.
         index: Its place there.
         shapes: Of the values of the graph or body that is written, for a batch of 1.
-        inputs, outputs: Places of tensors.
+        used: Names of the values that a node reads, or that are an output.
+        inputs: The subgraph's input tensors.
+        outputs: The subgraph's output tensors.
+        zeros: Tensors of zeros for every example, by shape, that loops begin from.
     """
 
-    def __init__(self, file: TfliteFile, index: int, shapes: Mapping[str, Shape]) -> None:
+    def __init__(self, file: TfliteFile, index: int, shapes: Mapping[str, Shape], used: set[str]) -> None:
         self.file = file
         self.index = index
         self.shapes = shapes
+        self.used = used
+        self.zeros: dict[Shape, int] = {}
         self.inputs: list[int] = []
         self.outputs: list[int] = []
         self._tensors: list[Any] = []
@@ -99,6 +105,10 @@ class Assembly:
         """Return the shape of a value (for a batch of 1) or of a constant of the graph."""
         constants = self.file.constants
         return tuple(constants[name].shape) if name in constants else tuple(self.shapes[name])
+
+    def is_constant(self, name: str) -> bool:
+        """Return whether a name of the graph is a constant."""
+        return name in self.file.constants
 
     def array(self, name: str) -> Array:
         """Return a constant of the graph."""
@@ -158,6 +168,10 @@ class Assembly:
         """Return the tensor of a constant vector of int32."""
         return self.constant(np.array(list(values), np.int32))
 
+    def integer(self, value: int) -> int:
+        """Return the tensor of a constant int32 number."""
+        return self.constant(np.array(value, np.int32))
+
     def scalar(self, value: float) -> int:
         """Return the tensor of a constant float32 number."""
         return self.constant(np.array(value, np.float32))
@@ -184,6 +198,11 @@ class Assembly:
                 builtinOptions=options,
             )
         )
+
+    def add_slice(self, x: int, begin: Sequence[int], end: Sequence[int], result: int) -> None:
+        """Append a slice of all examples; XNNPACK takes STRIDED_SLICE for any batch, SLICE for a fixed one alone."""
+        inputs = [x, *(self.integers(numbers) for numbers in (begin, end, [1] * len(begin)))]
+        self.add("STRIDED_SLICE", inputs, [result], schema.StridedSliceOptionsT(beginMask=1, endMask=1))
 
     def subgraph(self) -> Any:
         """Return the subgraph as the schema's `SubGraphT`."""

@@ -10,6 +10,7 @@ from ai_edge_litert import schema_py_generated as schema  # type: ignore[import-
 
 from edgelnn.errors import ExportError, UnsupportedModelError
 from edgelnn_export.formats.tflite_assembly import Assembly
+from edgelnn_export.formats.tflite_loops import write_loop
 from edgelnn_export.graph import Node
 from edgelnn_export.operators import attribute
 
@@ -31,11 +32,13 @@ def write_nodes(a: Assembly, nodes: tuple[Node, ...]) -> None:
         UnsupportedModelError: There is an operator that the writer does not know.
     """
     for node in nodes:
-        if node.op not in _WRITERS:
-            raise UnsupportedModelError(
-                f"got the operator {node.op!r}; TFLite files take {', '.join(sorted(_WRITERS))}. Lower it to those."
-            )
-        _WRITERS[node.op](a, node)
+        if node.op == "loop":
+            write_loop(a, node, write_nodes)
+        elif node.op in _WRITERS:
+            _WRITERS[node.op](a, node)
+        else:
+            known = ", ".join(sorted((*_WRITERS, "loop")))
+            raise UnsupportedModelError(f"got the operator {node.op!r}; TFLite files take {known}. Lower it to those.")
 
 
 def _space(a: Assembly, node: Node) -> None:
@@ -58,7 +61,7 @@ def _conv2d(a: Assembly, node: Node) -> None:
     x, scheme = a.read(node.inputs[0]), schema.Padding.VALID
     used = [(result[1 + i] - 1) * stride[i] + kernel[i] - shape[1 + i] for i in (0, 1)]
     pads = [(top, used[0] - top), (left, used[1] - left)]  # what the last window does not reach needs no padding
-    if any(sum(pair) > 0 for pair in pads):
+    if any(max(pair) > 0 for pair in pads):
         if all(_is_same(*case) for case in zip(shape[1:3], result[1:3], stride, pads, strict=True)):
             scheme = schema.Padding.SAME
         else:
@@ -146,26 +149,24 @@ def _slice(a: Assembly, node: Node) -> None:
 
 
 def _write_slice(a: Assembly, name: str, axis: int, start: int, stop: int, result: int) -> None:
-    """Write a slice as STRIDED_SLICE, which XNNPACK takes for any batch; SLICE it takes for a fixed one alone."""
     shape = a.shape(name)
     begin, end = [0] * len(shape), list(shape)
     begin[axis], end[axis] = start, stop
-    inputs = [a.read(name), *(a.integers(numbers) for numbers in (begin, end, [1] * len(shape)))]
-    a.add("STRIDED_SLICE", inputs, [result], schema.StridedSliceOptionsT(beginMask=1, endMask=1))
+    a.add_slice(a.read(name), begin, end, result)
 
 
 def _split(a: Assembly, node: Node) -> None:
-    """Write a split as SPLIT where XNNPACK takes it, into two to four equal pieces, and otherwise as slices."""
+    """Write a split as SPLIT where XNNPACK takes it, into two to four equal pieces all used; else as slices."""
     sizes, axis = attribute(node, "sizes"), attribute(node, "axis")
-    outputs = [a.write(node, index) for index in range(len(sizes))]
-    if len(set(sizes)) == 1 and len(sizes) <= _MOST_SPLITS:
-        inputs = [a.constant(np.array(axis, np.int32)), a.read(node.inputs[0])]
+    used = [name in a.used for name in node.outputs]
+    if len(set(sizes)) == 1 and len(sizes) <= _MOST_SPLITS and all(used):
+        inputs = [a.integer(axis), a.read(node.inputs[0])]
+        outputs = [a.write(node, index) for index in range(len(sizes))]
         a.add("SPLIT", inputs, outputs, schema.SplitOptionsT(numSplits=len(sizes)))
         return
-    start = 0
-    for size, output in zip(sizes, outputs, strict=True):
-        _write_slice(a, node.inputs[0], axis, start, start + size, output)
-        start += size
+    stops = np.cumsum(sizes).tolist()
+    for index in np.flatnonzero(used).tolist():
+        _write_slice(a, node.inputs[0], axis, stops[index] - sizes[index], stops[index], a.write(node, index))
 
 
 def _gather(a: Assembly, node: Node) -> None:
