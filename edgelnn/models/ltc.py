@@ -37,6 +37,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from edgelnn.models.liquid import AbstractLiquidLayer
+from edgelnn.models.ltc_solver import open_synapses, relax, solve
 from edgelnn.models.wirings import WiringPlan
 
 __all__ = ["FoldedLTC", "LTCLayer", "Synapses"]
@@ -44,7 +45,7 @@ __all__ = ["FoldedLTC", "LTCLayer", "Synapses"]
 
 @dataclass(frozen=True)
 class Synapses:
-    """The synapses of one kind, one entry each, in the order of their sources.
+    """The synapses of one kind, one entry each, in the order of their targets, then sources.
 
     Attributes:
         source: (synapses,) int64: sensory neuron or neuron it reads.
@@ -62,13 +63,22 @@ class Synapses:
     weight: Tensor
     reversal: Tensor
 
-    def matrix(self, units: int) -> Tensor:
-        """Return (2·units, synapses): what open synapses add to each neuron's numerator (first half) and denominator."""
-        matrix = self.weight.new_zeros(2 * units, len(self.source))
-        column = torch.arange(len(self.source), device=self.source.device)
-        rows = torch.cat([self.target, self.target + units])
-        values = torch.cat([self.weight * self.reversal, self.weight])
-        return matrix.index_put((rows, column.repeat(2)), values)
+    def acting(self, first: int, last: int) -> Tensor:
+        """Return (2·(last - first), synapses): what they add to numerators, then denominators, of neurons first to last - 1."""
+        column = torch.arange(len(self.source), device=self.source.device).repeat(2)
+        row = torch.cat([self.target - first, self.target + (last - 2 * first)])
+        strength = torch.cat([self.weight * self.reversal, self.weight])
+        return strength.new_zeros(2 * (last - first), len(self.source)).index_put((row, column), strength)
+
+    def acting_by_target(self, targets: int) -> Tensor:
+        """Return the same as (targets, 2, sources), where every target has a synapse from every source."""
+        return torch.stack([self.weight * self.reversal, self.weight]).view(2, targets, -1).transpose(0, 1).contiguous()
+
+    def reading(self, first: int, last: int) -> Tensor:
+        """Return (synapses, last - first + 1): gains at the sources, which are neurons first to last - 1, then biases."""
+        row = torch.arange(len(self.source), device=self.source.device)
+        gains = self.gain.new_zeros(len(self.source), last - first).index_put((row, self.source - first), self.gain)
+        return torch.cat([gains, self.bias[:, None]], 1)
 
 
 @dataclass(frozen=True)
@@ -105,6 +115,10 @@ class LTCLayer(AbstractLiquidLayer):
     Attributes:
         plan: The wiring.
         unfolds: Solver steps per step of the sequence.
+        receivers: Neurons from this one on receive from no other neuron.
+        first_sensed: Neurons before this one receive from no sensory neuron.
+        first_source: Neurons before this one act on no other neuron.
+        is_full: Whether every neuron has a synapse from every neuron.
 
     >>> layer = LTCLayer(28, WiringPlan("auto", units=32, outputs=10))
     >>> sequence, state = layer(torch.zeros(4, 7, 28))
@@ -124,9 +138,13 @@ class LTCLayer(AbstractLiquidLayer):
         self.plan = plan
         self.unfolds = unfolds
         for name, adjacency in (("", wiring.adjacency_matrix), ("sensory_", wiring.sensory_adjacency_matrix)):
-            source, target = torch.from_numpy(adjacency).nonzero(as_tuple=True)
+            target, source = torch.from_numpy(adjacency.T.copy()).nonzero(as_tuple=True)
             self.register_buffer(f"{name}source", source, persistent=False)
             self.register_buffer(f"{name}target", target, persistent=False)
+        self.receivers = int(self.target.max()) + 1
+        self.first_sensed = int(self.sensory_target.min())
+        self.first_source = int(self.source.min())
+        self.is_full = len(self.source) == self.units**2
 
     def folded(self) -> FoldedLTC:
         """Return the layer's weights by synapse, softplus applied and constants folded, gradients attached."""
@@ -157,25 +175,30 @@ class LTCLayer(AbstractLiquidLayer):
         )
 
     def run(self, x: Tensor, hx: Tensor, timespans: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Compute `forward`: (units, batch) inside, so that reading a synapse's source copies one stretch of memory."""
+        """Compute `forward`: neurons that receive from no other neuron first, then those that do."""
         folded = self.folded()
         sensory, internal = folded.sensory, folded.internal
-        read = x.permute(1, 2, 0).index_select(1, sensory.source)
-        opened = torch.addcmul(sensory.bias[:, None], read, sensory.gain[:, None]).sigmoid()
-        leaks = torch.cat([folded.leak_current, folded.leak + folded.epsilon])[:, None]
-        drive = torch.matmul(sensory.matrix(self.units), opened) + leaks
-        matrix = internal.matrix(self.units)
-        gain, bias = internal.gain[:, None], internal.bias[:, None]
-        state = hx.t()
-        states = []
-        for step, driven in enumerate(drive.unbind(0)):
-            inertia = folded.capacitance[:, None]
-            if timespans is not None:
-                inertia = inertia / timespans[:, step]
-            for _ in range(self.unfolds):
-                opened = torch.addcmul(bias, state.index_select(0, internal.source), gain).sigmoid()
-                numerator, denominator = torch.addmm(driven, matrix, opened).view(2, self.units, -1)
-                state = torch.addcmul(numerator, inertia, state) / (denominator + inertia)
-            states.append(state)
-        outputs = torch.stack(states)[:, : self.outputs].permute(2, 0, 1)
-        return outputs * folded.output_scale + folded.output_shift, state.t()
+        steps, batch = x.shape[1], x.shape[0]
+        readings = x.permute(2, 1, 0).reshape(self.features, steps * batch)
+        opened = open_synapses(readings, sensory.source, sensory.gain, sensory.bias)
+        leaks = torch.stack([folded.leak_current, folded.leak + folded.epsilon])[:, :, None]
+        blind = self.first_sensed
+        seen = torch.addmm(leaks[:, blind:].reshape(-1, 1), sensory.acting(blind, self.units), opened)
+        unseen = leaks[:, :blind].expand(-1, -1, steps * batch)
+        drive = torch.cat([unseen, seen.view(2, -1, steps * batch)], 1).view(2, self.units, steps, batch)
+        inertia = folded.capacitance[:, None, None]
+        if timespans is not None:
+            inertia = inertia / timespans.t()
+        some = self.receivers
+        others = relax(drive[:, some:], inertia[some:], hx.t()[some:], self.unfolds)
+        states = solve(
+            internal.reading(self.first_source, self.units),
+            internal.acting_by_target(some) if self.is_full else internal.acting(0, some),
+            drive[:, :some],
+            inertia[:some],
+            others[:-1],
+            hx.t()[:some],
+            self.unfolds,
+        )
+        motor = states[:, : self.outputs].permute(2, 0, 1)
+        return motor * folded.output_scale + folded.output_shift, torch.cat([states[-1], others[-1]]).t()
