@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["bootstrap_intervals", "resample_weights", "weighted_auc"]
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 Booleans = NDArray[np.bool_]
 Weights = NDArray[np.float32]
 Interval = tuple[float, float]

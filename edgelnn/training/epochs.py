@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edgelnn.data.augmentation import Augmentation
 from edgelnn.data.dataset import Dataset, Split
+from edgelnn.decisions import class_probabilities, decide
 from edgelnn.errors import TrainingError
 from edgelnn.models import Classifier
 from edgelnn.preprocessing import Preprocessing
@@ -22,14 +25,11 @@ from edgelnn.training.experiment import TrainingSpec
 from edgelnn.training.history import EpochRecord
 from edgelnn.training.listener import TrainingListener
 from edgelnn.training.losses import Loss
-from edgelnn.training.metrics import decide_classes
 from edgelnn.training.optimizers import build_optimizer, clip_gradients, set_learning_rate
 from edgelnn.training.prediction import predict_scores
 from edgelnn.training.schedules import learning_rate_at
 
-__all__ = ["Augmentation", "Epochs", "advance", "expand_binary"]
-
-Augmentation = Callable[[NDArray[np.uint8], np.random.Generator], NDArray[np.uint8]]
+__all__ = ["Epochs", "advance"]
 
 
 @dataclass
@@ -134,15 +134,15 @@ class Epochs:
     def _share_right(self, scores: Tensor, labels: NDArray[np.int64]) -> float:
         """Return the accuracy of scores (n, outputs), as MedMNIST defines it for the task."""
         probabilities = self._class_probabilities(scores)
-        decided = decide_classes(probabilities, task=self.dataset.task, positive_class=None)
+        decided = decide(probabilities, task=self.dataset.task, positive_class=None)
         right = decided == _one_hot(labels, probabilities.shape[1])
         return float(right.mean() if self.dataset.task == "multi-label" else right.all(axis=1).mean())
 
-    def _class_probabilities(self, scores: Tensor) -> NDArray[np.float64]:
+    def _class_probabilities(self, scores: Tensor) -> NDArray[np.floating[Any]]:
         """Return (n, classes) from scores (n, outputs)."""
         softmax = self.classifier.output_kind == "softmax"
         probabilities = (scores.softmax(1) if softmax else scores.sigmoid()).double().numpy()
-        return expand_binary(probabilities, len(self.dataset.class_names))
+        return class_probabilities(probabilities, self.classifier.output_kind, len(self.dataset.class_names))
 
     def _diverged(self, what: str, value: float, epoch: int) -> str:
         """Return what to say, and try, where a loss is no number any more."""
@@ -176,17 +176,6 @@ def advance(progress: Progress, record: EpochRecord, training: TrainingSpec) -> 
         stale_epochs=stale,
         stopped_early=bool(training.patience) and stale >= training.patience,
     )
-
-
-def expand_binary(probabilities: NDArray[np.float64], classes: int) -> NDArray[np.float64]:
-    """Return one column a class, also where a sigmoid gives class 1 alone.
-
-    >>> expand_binary(np.array([[0.25]]), 2).tolist()
-    [[0.75, 0.25]]
-    """
-    if probabilities.shape[1] == 1 and classes == 2:
-        return np.concatenate([1 - probabilities, probabilities], axis=1)
-    return probabilities
 
 
 def _batches(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,11 @@ from torch import Tensor
 
 from edgelnn.atomic import write_bytes_atomically, write_text_atomically
 from edgelnn.data.dataset import Dataset, SplitName
+from edgelnn.decisions import class_probabilities
 from edgelnn.errors import DataError, TrainingError
-from edgelnn.run import ENVIRONMENT, FORMAT_VERSION, HISTORY, METRICS, WEIGHTS, Run, read_environment
+from edgelnn.run import ENVIRONMENT, FIGURES, FORMAT_VERSION, HISTORY, METRICS, WEIGHTS, Run, read_environment
 from edgelnn.training.checkpoint import CHECKPOINT, Progress
-from edgelnn.training.epochs import Epochs, expand_binary
+from edgelnn.training.epochs import Epochs
 from edgelnn.training.experiment import Experiment
 from edgelnn.training.folders import Workplace, format_json, put_in_place
 from edgelnn.training.history import format_history
@@ -50,7 +52,7 @@ def finish_run(
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in best.items()}
     write_bytes_atomically(folder / WEIGHTS, save(tensors, {"format": "pt"}))
     write_text_atomically(folder / HISTORY, format_history(progress.history))
-    probabilities: dict[SplitName, NDArray[np.float64]] = {}
+    probabilities: dict[SplitName, NDArray[np.floating[Any]]] = {}
     metrics: dict[SplitName, Metrics] = {}
     judged: tuple[SplitName, ...] = ("val", "test")
     for split in judged:
@@ -60,24 +62,38 @@ def finish_run(
     environment["training_s"] = round(sum(record.duration_s for record in progress.history), 3)
     write_text_atomically(folder / ENVIRONMENT, format_json(environment))
     run = Run(folder, experiment, metrics, progress.best_epoch, environment)
-    facts = {
+    facts: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "best_epoch": progress.best_epoch,
         "epochs": len(progress.history),
         "stopped_early": progress.stopped_early,
         "selected_by": experiment.training.select,
-        **{split: figure.to_dict() for split, figure in metrics.items()},
     }
+    facts |= {split: figure.to_dict() for split, figure in metrics.items()}
+    if figures:
+        from edgelnn.training.figures import Results, draw_figures
+
+        results = Results(
+            name=experiment.name,
+            dataset=dataset,
+            history=progress.history,
+            best_epoch=progress.best_epoch,
+            probabilities=probabilities["test"],
+            metrics=metrics["test"],
+            classifier=epochs.classifier,
+        )
+        draw_figures(results, folder / FIGURES)
     write_text_atomically(folder / METRICS, format_json(facts))
     (folder / CHECKPOINT).unlink(missing_ok=True)
     put_in_place(workplace)
     return replace(run, folder=workplace.folder)
 
 
-def _judge(epochs: Epochs, dataset: Dataset, split: SplitName) -> tuple[NDArray[np.float64], Metrics]:
+def _judge(epochs: Epochs, dataset: Dataset, split: SplitName) -> tuple[NDArray[np.floating[Any]], Metrics]:
     """Return the probabilities (n, classes) for a split and their figures of merit."""
     outputs = predict_probabilities(epochs.classifier, dataset[split].images, epochs.preprocessing)
-    probabilities = expand_binary(outputs.astype(np.float64), len(dataset.class_names))
+    kind, classes = epochs.classifier.output_kind, len(dataset.class_names)
+    probabilities = class_probabilities(outputs.astype(np.float64), kind, classes)
     try:
         metrics = evaluate_predictions(
             probabilities,

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgelnn.data.dataset import Task
+from edgelnn.decisions import decide
 from edgelnn.errors import DataError
 
-__all__ = ["ClassMetrics", "Interval", "Metrics", "check_labels", "decide_classes", "evaluate_predictions"]
+__all__ = ["ClassMetrics", "Interval", "Metrics", "check_labels", "evaluate_predictions"]
 
 Interval = tuple[float, float]
 MEDMNIST_TASKS: Mapping[Task, str] = {"multi-label": "multi-label, binary-class"}
@@ -140,7 +141,7 @@ def evaluate_predictions(
     """
     probabilities = _checked(class_probabilities, labels, task, class_names, positive_class, threshold)
     truth = _truth(labels, task, len(class_names))
-    decided = decide_classes(probabilities, task=task, positive_class=positive_class, threshold=threshold)
+    decided = decide(probabilities, task=task, positive_class=positive_class, threshold=threshold)
     auc, accuracy = _medmnist(probabilities, labels, task, _threshold_of_last(task, positive_class, threshold))
     per_class: Mapping[int, Mapping[str, Interval]] = {}
     intervals: dict[str, Interval] = {}
@@ -173,31 +174,6 @@ def evaluate_predictions(
         bootstrap=bootstrap,
         seed=seed,
     )
-
-
-def decide_classes(
-    class_probabilities: NDArray[np.floating[Any]], *, task: Task, positive_class: int | None, threshold: float = 0.5
-) -> NDArray[np.bool_]:
-    """Return the decisions as (n, classes) bool: one True a row, or any number where the task is multi-label.
-
-    They are those that MedMNIST's ACC counts: class 1 of two where its probability is *above* the threshold, the
-    largest probability among many classes, every label above the threshold.
-
-    Args:
-        class_probabilities: (n, classes) float.
-        task: MedMNIST's name of the task.
-        positive_class: Index of the class that `threshold` is for in a binary task; class 1 where None.
-        threshold: As in `evaluate_predictions`.
-
-    >>> decide_classes(np.array([[0.6, 0.4]]), task="binary-class", positive_class=0, threshold=0.7).tolist()
-    [[False, True]]
-    """
-    if task == "multi-label":
-        return np.asarray(class_probabilities > threshold)
-    if task == "binary-class":
-        last = class_probabilities[:, -1] > _threshold_of_last(task, positive_class, threshold)
-        return np.stack([~last, last], axis=1)
-    return np.asarray(np.arange(class_probabilities.shape[1]) == class_probabilities.argmax(axis=1)[:, None])
 
 
 def check_labels(

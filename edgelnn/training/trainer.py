@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from edgelnn.atomic import hold_folder
+from edgelnn.data.augmentation import Augmentation
 from edgelnn.data.dataset import SPLITS, Dataset
 from edgelnn.errors import ConfigError, RunFolderError, TrainingError, TrainingInterrupted
-from edgelnn.models import Classifier, build_classifier, count_parameters
+from edgelnn.models import build_classifier, count_parameters
 from edgelnn.models.description import describe
 from edgelnn.preprocessing import Preprocessing
 from edgelnn.run import Run
@@ -90,7 +91,7 @@ def train(
     with computing(place, threads) as threads:
         epochs = _prepare(experiment, dataset, place, listener)
         if not resume:
-            environment = _environment(experiment, dataset, epochs.classifier, device, threads)
+            environment = _environment(epochs, experiment, device, threads)
             start_folder(workplace, experiment, environment, force=force)
         with hold_folder(workplace.path, busy=f"another process is training in {folder}. Wait for it, or stop it."):
             try:
@@ -122,7 +123,8 @@ def _prepare(experiment: Experiment, dataset: Dataset, place: Any, listener: Tra
         device=place,
     )
     preprocessing = Preprocessing(dataset.image_shape, experiment.data.mean, experiment.data.std)
-    return Epochs(classifier, dataset, experiment.training, preprocessing, loss, None, listener)
+    augmentation = Augmentation.suited_to(dataset) if experiment.training.augment else None
+    return Epochs(classifier, dataset, experiment.training, preprocessing, loss, augmentation, listener)
 
 
 def _train_epochs(
@@ -173,12 +175,19 @@ def _restore(epochs: Epochs, checkpoint: Checkpoint, folder: Path) -> None:
         raise RunFolderError(f"the checkpoint in {folder} does not fit its experiment: {reason}.") from error
 
 
-def _environment(
-    experiment: Experiment, dataset: Dataset, classifier: Classifier, device: str, threads: int
-) -> dict[str, Any]:
+def _environment(epochs: Epochs, experiment: Experiment, device: str, threads: int) -> dict[str, Any]:
     """Return the contents of ``environment.json`` at the start."""
-    model = {"architecture": _words(experiment, dataset), "parameters": asdict(count_parameters(classifier))}
-    return describe_environment(experiment, dataset, device=device, threads=threads, model=model, augmentation=None)
+    return describe_environment(
+        experiment,
+        epochs.dataset,
+        device=device,
+        threads=threads,
+        model={
+            "architecture": _words(experiment, epochs.dataset),
+            "parameters": asdict(count_parameters(epochs.classifier)),
+        },
+        augmentation=None if epochs.augmentation is None else epochs.augmentation.to_dict(),
+    )
 
 
 def _words(experiment: Experiment, dataset: Dataset) -> str:
