@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["npz_bytes"]
+__all__ = ["GOLDEN_FILE", "npz_bytes"]
+
+GOLDEN_FILE = "golden.npz"
 
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest a zip file can say: nothing of the clock gets into the bytes
 

@@ -1,0 +1,122 @@
+"""build_bundle: from a run to a bundle of files that were proved to be the model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from edgelnn.atomic import new_folder_atomically
+from edgelnn.bundle import MANIFEST_FILE, Bundle
+from edgelnn.errors import ExportError, ParityError, WriteError
+from edgelnn.run import Run
+from edgelnn_export.documents import PREDICT_FILE, README_FILE, compose_manifest, compose_readme, predict_source
+from edgelnn_export.golden import GOLDEN_FILE, npz_bytes
+from edgelnn_export.graph import Graph
+from edgelnn_export.listener import Check, ExportListener
+from edgelnn_export.macs import graph_macs
+from edgelnn_export.making import Maker
+from edgelnn_export.parity import MAX_AUC_DROP, PARITY_TOLERANCE, Judge, ask
+from edgelnn_export.quantization import FORMATS, choose_candidates
+from edgelnn_export.selection import calibration_images
+from edgelnn_export.trial import try_candidate
+
+__all__ = ["build_bundle"]
+
+_OURS: Final = re.compile(r"manifest\.json|golden\.npz|predict\.py|README\.md|model-[A-Za-z0-9_.-]+\.(onnx|tflite)")
+
+
+def build_bundle(
+    run: Run,
+    folder: Path | str,
+    *,
+    formats: Sequence[str] = FORMATS,
+    quantize: bool = False,
+    recipes: Sequence[str] = (),
+    force: bool = False,
+    listener: ExportListener | None = None,
+    tolerance: float = PARITY_TOLERANCE,
+    max_auc_drop: float = MAX_AUC_DROP,
+) -> Bundle:
+    """Write a bundle of a trained model and return it.
+
+    Every file is run by its own runtime: float32 must agree with the PyTorch model within `tolerance` on golden inputs
+    and noise, quantized files may lose `max_auc_drop` of AUC on the validation split. The test split is evaluated once,
+    for what is kept. The folder appears when it is complete, or not at all; one that `force` replaces stays as it was
+    until then.
+
+    Args:
+        run: What was trained.
+        folder: To make.
+        formats: ``onnx``, ``tflite`` or both.
+        quantize: Try every recipe; those that fail are left out and listed as rejected.
+        recipes: Recipes asked for by name; the export fails where one of them does.
+        force: Replace a bundle that is there.
+        listener: Told about every candidate as soon as it is judged.
+        tolerance: Largest difference of a float32 file's probabilities.
+        max_auc_drop: AUC that a quantized file may lose.
+
+    Raises:
+        ConfigError: A format or recipe is unknown.
+        ParityError: float32, or a candidate asked for by name, is not the model; nothing is written.
+        ExportError: One of those could not be made; nothing is written.
+        DataError: The run's data is not to be found, or has changed.
+        WriteError: The folder cannot be written, is there without `force`, or holds something else.
+    """
+    listener = listener or ExportListener()
+    candidates = choose_candidates(formats, quantize=quantize, recipes=recipes)
+    _refuse_foreign_files(Path(folder))
+    with new_folder_atomically(folder, force, markers=(MANIFEST_FILE,)) as partial:
+        dataset, classifier, preprocessing = run.load_dataset(), run.load_classifier(), run.preprocessing
+        judge = Judge.appoint(classifier, dataset, preprocessing)
+        maker = Maker(classifier, preprocessing, calibration_images(dataset["train"]))
+        listener.on_start(candidates)
+        trials = []
+        for candidate in candidates:
+            trials.append(try_candidate(candidate, maker, judge, tolerance=tolerance, max_auc_drop=max_auc_drop))
+            listener.on_candidate(trials[-1].check)
+        _fail_where_required([trial.check for trial in trials])
+        kept = [trial for trial in trials if trial.check.kept]
+        reference = ask(classifier, dataset["test"].images, preprocessing)
+        golden = npz_bytes({"images": judge.golden[0], "probabilities": judge.golden[1]})
+        manifest = compose_manifest(
+            run,
+            judge,
+            variants=[trial.variant(judge, reference) for trial in kept],
+            rejected=[trial.check for trial in trials if not trial.check.kept],
+            golden=golden,
+            test=judge.figures(reference, dataset["test"]),
+            macs=_macs([maker.graph(each) for each in FORMATS if each in formats]),
+        )
+        files = {trial.check.candidate.file: trial.data for trial in kept}
+        files |= {GOLDEN_FILE: golden, PREDICT_FILE: predict_source(), README_FILE: compose_readme(manifest).encode()}
+        files[MANIFEST_FILE] = manifest.to_json().encode()
+        for name, data in files.items():
+            (partial / name).write_bytes(data)
+    return Bundle.load(folder)
+
+
+def _macs(graphs: Sequence[Graph]) -> int:
+    """Return the multiply-accumulates for one image in the leanest of the graphs that were exported."""
+    return min(graph_macs(graph).total for graph in graphs)
+
+
+def _fail_where_required(checks: Sequence[Check]) -> None:
+    """Raise where a candidate that must be there was rejected."""
+    failed = [check for check in checks if check.candidate.required and not check.kept]
+    if not failed:
+        return
+    first, more = failed[0], f" So did {', '.join(check.candidate.name for check in failed[1:])}." if failed[1:] else ""
+    error = ExportError if first.parity_max_error is None else ParityError
+    raise error(f"{first.candidate.name} failed: {first.reason}.{more} Nothing was written.")
+
+
+def _refuse_foreign_files(folder: Path) -> None:
+    """Raise `WriteError` where replacing a bundle's folder would lose something that no export wrote."""
+    if not folder.is_dir() or not (folder / MANIFEST_FILE).is_file():
+        return
+    foreign = sorted(entry.name for entry in folder.iterdir() if not _OURS.fullmatch(entry.name) or entry.is_dir())
+    if foreign:
+        shown = ", ".join(foreign[:3]) + (", …" if len(foreign) > 3 else "")
+        raise WriteError(f"{folder} holds what no export wrote ({shown}). Move it away, or choose another name.")

@@ -1,0 +1,130 @@
+"""Recipes applied to TFLite files by ai-edge-quantizer."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgelnn.errors import ExportError, MissingExtraError
+from edgelnn_export.chatter import logged_chatter
+from edgelnn_export.quantization.recipe import Recipe
+from edgelnn_export.quantization.scope import Operator, before_recurrence
+
+__all__ = ["quantize_tflite"]
+
+# Where the weights of a product stand among its inputs.
+_PRODUCTS: Final = {"FULLY_CONNECTED": 1, "CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "BATCH_MATMUL": 1}
+_RECURRENT: Final = ("WHILE", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN")
+_FOLLOWERS: Final = ("RELU", "RELU6", "MAX_POOL_2D", "AVERAGE_POOL_2D")
+
+
+def quantize_tflite(data: bytes, recipe: Recipe, images: NDArray[np.float32] | None = None) -> bytes:
+    """Return a TFLite file by a recipe; its input and output stay float32.
+
+    Args:
+        data: A float32 TFLite file as `write_tflite` makes it.
+        recipe: Dynamic or static.
+        images: Model inputs to calibrate a static recipe on: (n, [d,] h, w, c) float32.
+
+    Raises:
+        ExportError: The recipe finds nothing in the file to quantize, or the quantizer fails.
+        MissingExtraError: ai-edge-quantizer is not installed.
+    """
+    try:
+        with logged_chatter("ai-edge-quantizer"):
+            from ai_edge_litert import schema_py_generated as schema  # type: ignore[import-untyped]
+            from ai_edge_quantizer import qtyping, quantizer, recipe_manager  # type: ignore[import-untyped]
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("quantizing TFLite files", "ai-edge-quantizer", "export") from error
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    rules = recipe_manager.RecipeManager()
+    everything = qtyping.TFLOperationName.ALL_SUPPORTED
+    if recipe.range == "static":
+        scope = _static_scope(model)
+        if not scope:
+            raise ExportError(f"{recipe.name} finds nothing to quantize: no product outside the recurrence.")
+        # An operator is found by the names of its outputs.
+        pattern = "^(" + "|".join(re.escape(name) for name in scope) + ");?$"
+        rules.add_static_config(pattern, everything, activation_num_bits=8, weight_num_bits=8)
+    else:
+        rules.add_dynamic_config(".*", everything, num_bits=8)
+    for side in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
+        rules.add_quantization_config(".*", side, algorithm_key="no_quantize")
+    try:
+        with logged_chatter("ai-edge-quantizer"):
+            worker = quantizer.Quantizer(bytearray(data), rules.get_quantization_recipe())
+            ranges = _calibrated(worker, model, images) if recipe.range == "static" else None
+            result = worker.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+            quantized = schema.ModelT.InitFromPackedBuf(bytes(result.quantized_model), 0)
+    except ExportError:
+        raise
+    except Exception as error:
+        raise ExportError(f"ai-edge-quantizer fails on {recipe.name}: {_one_line(error)}") from error
+    return _cleaned(quantized)
+
+
+def _calibrated(worker: Any, model: Any, images: NDArray[np.float32] | None) -> Any:
+    """Return the ranges of all values over the images, fed one by one."""
+    if images is None:
+        raise ExportError("a static recipe needs images to calibrate on.")
+    signature = model.signatureDefs[0]
+    name = _text(signature.inputs[0].name)
+    feeds = [{name: image[None]} for image in images]
+    return worker.calibrate({_text(signature.signatureKey): feeds}, num_threads=1)
+
+
+def _static_scope(model: Any) -> list[str]:
+    """Return the names of the first outputs of the operators that a static recipe quantizes."""
+    graph = model.subgraphs[0]
+    operators = [_operator(model, graph, each) for each in graph.operators]
+    return [each.outputs[0] for each, inside in zip(operators, before_recurrence(operators), strict=True) if inside]
+
+
+def _operator(model: Any, graph: Any, operator: Any) -> Operator:
+    from ai_edge_litert import schema_py_generated as schema
+
+    names = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
+    op_type = names[model.operatorCodes[operator.opcodeIndex].builtinCode]
+
+    def is_constant(index: int) -> bool:
+        return model.buffers[graph.tensors[index].buffer].data is not None
+
+    weights: tuple[str, ...] = ()
+    kind: Any = "other"
+    if op_type in _PRODUCTS and is_constant(weight := int(operator.inputs[_PRODUCTS[op_type]])):
+        # By buffer, since two tensors may share one.
+        weights, kind = (str(graph.tensors[weight].buffer),), "product"
+    elif op_type in _RECURRENT:
+        kind = "recurrent"
+    elif op_type in _FOLLOWERS:
+        kind = "follower"
+    values = tuple(_text(graph.tensors[i].name) for i in operator.inputs if i >= 0 and not is_constant(i))
+    return Operator(values, tuple(_text(graph.tensors[i].name) for i in operator.outputs), weights, kind)
+
+
+def _cleaned(model: Any) -> bytes:
+    """Return the bytes of a quantized model without the traces of its making, its output by its own name."""
+    from edgelnn_export.formats.tflite_packing import pack_model
+
+    graph, signature = model.subgraphs[0], model.signatureDefs[0]
+    for maps, places in ((signature.inputs, graph.inputs), (signature.outputs, graph.outputs)):
+        wanted, place = maps[0].name, int(places[0])
+        for index, tensor in enumerate(graph.tensors):
+            if index != place and tensor.name == wanted:
+                tensor.name = wanted + b"_"
+        graph.tensors[place].name = wanted
+    model.description = None
+    model.metadata = None
+    return pack_model(model)
+
+
+def _text(name: bytes | str) -> str:
+    return name.decode() if isinstance(name, bytes) else name
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else text[:299] + "…"

@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+"""Ask the model in this folder what it sees in images.
+
+    python predict.py IMAGE...             image files (needs Pillow), or arrays of pixels in .npy or .npz files
+    python predict.py --check              do the files here still give the answers they were exported with?
+    python predict.py --variant NAME ...   another file than the recommended one (names: see manifest.json)
+
+Needs numpy and one runtime: onnxruntime for .onnx files; ai-edge-litert or tflite-runtime for .tflite files.
+Everything else it needs to know is in manifest.json. Not a medical device.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+
+
+def load_model(path):
+    """Return a function from one model input (1, …) float32 to its answers (outputs,)."""
+    if path.suffix == ".onnx":
+        try:
+            import onnxruntime
+        except ImportError:
+            sys.exit(f"{path.name} needs onnxruntime: pip install onnxruntime, or choose a .tflite file with --variant")
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        return lambda x: session.run(None, {session.get_inputs()[0].name: x})[0][0]
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        try:
+            from tflite_runtime.interpreter import Interpreter
+        except ImportError:
+            sys.exit(f"{path.name} needs LiteRT: pip install ai-edge-litert, or choose an .onnx file with --variant")
+    interpreter = Interpreter(model_path=str(path), num_threads=1)
+    interpreter.allocate_tensors()
+    source, result = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+
+    def run(x):
+        interpreter.set_tensor(source, x)
+        interpreter.invoke()
+        return interpreter.get_tensor(result)[0]
+
+    return run
+
+
+def preprocess(pixels, manifest, layout):
+    """Return one image, ([d,] h, w, c) uint8, as the model takes it: (1, …) float32."""
+    rules = manifest["preprocessing"]
+    x = (pixels[np.newaxis].astype(np.float32) / np.float32(255) - np.float32(rules["mean"])) / np.float32(rules["std"])
+    return np.ascontiguousarray(np.moveaxis(x, -1, 1)) if layout == "channels_first" else x
+
+
+def load_pixels(path, shape):
+    """Return a list of (name, image) of a file, each image uint8 of the shape that the model takes."""
+    if path.suffix in (".npy", ".npz"):
+        return load_arrays(path, shape)
+    if len(shape) == 4:
+        sys.exit(f"{path}: this model takes volumes {shape}: give them as .npy or .npz arrays of uint8")
+    try:
+        from PIL import Image, ImageOps
+    except ImportError:
+        sys.exit("image files need Pillow: pip install pillow, or give the pixels as a .npy file")
+    height, width, channels = shape
+    with Image.open(path) as opened:
+        image = ImageOps.exif_transpose(opened)
+        if image.mode.startswith(("I", "F")):
+            sys.exit(f"{path}: has {image.mode} pixels; convert it to 8 bits first, all images alike")
+        image = image.convert("L" if channels == 1 else "RGB").resize((width, height), Image.Resampling.BICUBIC)
+    return [(path.name, np.asarray(image, np.uint8).reshape(shape))]
+
+
+def load_arrays(path, shape):
+    """Return the images in a .npy file, or in the array `images` (or the only one) of an .npz file."""
+    array = np.load(path, allow_pickle=False)
+    if path.suffix == ".npz":
+        names = array.files
+        array = array["images" if "images" in names else names[0]]
+    if shape[-1] == 1 and array.shape[-1:] != (1,):
+        array = array[..., np.newaxis]
+    if array.ndim == len(shape):
+        array = array[np.newaxis]
+    if array.dtype != np.uint8 or array.shape[1:] != shape:
+        sys.exit(f"{path}: got {array.shape[1:]} {array.dtype}; the model takes images {shape} of uint8, 0 to 255")
+    return [(f"{path.name}[{index}]" if len(array) > 1 else path.name, image) for index, image in enumerate(array)]
+
+
+def by_class(answers, manifest):
+    """Return one probability per class: a single sigmoid speaks for class 1 of two."""
+    return np.array([1 - answers[0], answers[0]]) if len(answers) == 1 < len(manifest["class_names"]) else answers
+
+
+def decide(probabilities, manifest):
+    """Return the names of the classes decided for."""
+    names, threshold = manifest["class_names"], manifest["threshold"]
+    if manifest["task"] == "multi-label":
+        return [name for name, p in zip(names, probabilities, strict=True) if p > threshold] or ["none"]
+    if manifest["task"] == "binary-class":
+        last = 1 - threshold if manifest["positive_class"] == 0 else threshold
+        return [names[1] if probabilities[1] > last else names[0]]
+    return [names[int(np.argmax(probabilities))]]
+
+
+def check(run, manifest, variant):
+    """Compare the answers to the golden inputs with those recorded; return whether they agree."""
+    golden = np.load(HERE / manifest["golden"]["file"], allow_pickle=False)
+    answers = np.array([run(preprocess(image, manifest, variant["layout"])) for image in golden["images"]])
+    error = float(np.abs(answers - golden["probabilities"]).max())
+    # A quantized file was allowed to differ by what it differed by then; another processor may round otherwise.
+    allowed = variant["tolerance"] or 2 * variant["parity_max_error"] + 0.01
+    print(f"{variant['name']}: largest difference {error:.2e}, at most {allowed:.2e} expected: ", end="")
+    print("good" if error <= allowed else "NOT GOOD")
+    return error <= allowed
+
+
+def main():
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE")
+    parser.add_argument("--variant", help="name of the file to use, as in manifest.json")
+    parser.add_argument("--check", action="store_true", help="compare with the recorded answers")
+    options = parser.parse_args()
+    manifest = json.loads((HERE / "manifest.json").read_text(encoding="utf-8"))
+    variants = {variant["name"]: variant for variant in manifest["variants"]}
+    name = options.variant or manifest["recommended"]
+    if name not in variants:
+        parser.error(f"got --variant {name}; there are {', '.join(variants)}")
+    if not options.images and not options.check:
+        parser.error("name at least one image, or --check")
+    variant = variants[name]
+    run = load_model(HERE / variant["file"])
+    if options.check and not check(run, manifest, variant):
+        return 1
+    for path in options.images:
+        if not path.is_file():
+            parser.error(f"{path} is not a file")
+        for label, image in load_pixels(path, tuple(manifest["preprocessing"]["image_shape"])):
+            probabilities = by_class(run(preprocess(image, manifest, variant["layout"])), manifest)
+            named = zip(manifest["class_names"], probabilities, strict=True)
+            shown = "  ".join(f"{each} {p:.4f}" for each, p in named)
+            print(f"{label}: {' + '.join(decide(probabilities, manifest))}  ({shown})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""One candidate made, run and judged."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from edgelnn.bundle import Variant
+from edgelnn.errors import DataError, ExportError, MissingExtraError, ModelFileError
+from edgelnn_export.listener import Check
+from edgelnn_export.making import LAYOUTS, Maker
+from edgelnn_export.parity import Answers, Judge, answer, reason_to_reject
+from edgelnn_export.quantization import Candidate
+
+if TYPE_CHECKING:
+    from edgelnn_profiling.runtimes import AbstractRuntime
+
+__all__ = ["Trial", "try_candidate"]
+
+logger = logging.getLogger(__name__)
+_IMAGES_A_CALL: Final = 64
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What became of a candidate.
+
+    Attributes:
+        check: What was found.
+        data: The file; empty where none could be made.
+    """
+
+    check: Check
+    data: bytes = b""
+
+    def variant(self, judge: Judge, reference: Answers) -> Variant:
+        """Return the manifest's entry of a kept candidate, having evaluated it on the test split.
+
+        Args:
+            judge: Who judged it.
+            reference: The PyTorch model's answers to the test split.
+        """
+        candidate, layout = self.check.candidate, LAYOUTS[self.check.candidate.format]
+        runtime = _load(self.data)
+        test = judge.dataset["test"]
+        answers = answer(runtime, test.images, judge.preprocessing, layout, batch=_images_a_call(candidate))
+        if self.check.parity_max_error is None:
+            raise ValueError(f"{candidate.name} was not kept.")
+        return Variant(
+            name=candidate.name,
+            format=candidate.format,
+            recipe=candidate.recipe.name,
+            file=candidate.file,
+            size_bytes=len(self.data),
+            sha256=hashlib.sha256(self.data).hexdigest(),
+            layout=layout,
+            input=runtime.input,
+            output=runtime.output,
+            parity_max_error=self.check.parity_max_error,
+            tolerance=self.check.tolerance,
+            validation={name: self.check.validation[name] for name in ("auc", "accuracy", "agreement")},
+            test=judge.figures(answers, test, reference),
+        )
+
+
+def try_candidate(candidate: Candidate, maker: Maker, judge: Judge, *, tolerance: float, max_auc_drop: float) -> Trial:
+    """Return a candidate's file with what was found of it.
+
+    What goes wrong with a file is a finding, not an error: it stands in the check as the reason for rejecting it.
+
+    Args:
+        candidate: What to try.
+        maker: Makes its file.
+        judge: Knows the right answers.
+        tolerance: Largest difference of a float32 file's probabilities.
+        max_auc_drop: AUC that a quantized file may lose on the validation split.
+
+    Raises:
+        MissingExtraError: A library or runtime is not installed.
+    """
+    try:
+        data = maker.make(candidate)
+    except ExportError as error:
+        logger.info("%s could not be made", candidate.name, exc_info=True)
+        return Trial(Check(candidate, kept=False, reason=str(error).rstrip(".")))
+    exact = None if candidate.recipe.is_quantized else tolerance
+    layout, batch = LAYOUTS[candidate.format], _images_a_call(candidate)
+    parity: float | None = None
+    validation: dict[str, float] = {}
+    try:
+        runtime = _load(data)
+        parity = judge.parity_error(runtime, layout, batch=batch)
+        validation = judge.judge(runtime, layout, batch=batch)
+        reason = reason_to_reject(parity, exact, validation, max_auc_drop)
+    except MissingExtraError:
+        raise
+    except (ModelFileError, DataError) as error:
+        logger.info("%s does not run", candidate.name, exc_info=True)
+        reason = str(error).rstrip(".")
+    return Trial(
+        Check(
+            candidate,
+            kept=not reason,
+            reason=reason,
+            size_bytes=len(data),
+            parity_max_error=parity if parity is not None and parity != float("inf") else None,
+            tolerance=exact,
+            validation=validation,
+        ),
+        data,
+    )
+
+
+def _load(data: bytes) -> AbstractRuntime:
+    from edgelnn_profiling import load_runtime
+
+    return load_runtime(data)
+
+
+def _images_a_call(candidate: Candidate) -> int:
+    """Return how many images a file is given at once: one where the runtime finds ranges over all that it is given."""
+    return 1 if candidate.recipe.range == "dynamic" else _IMAGES_A_CALL
