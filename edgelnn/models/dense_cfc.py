@@ -6,7 +6,7 @@ Paper and glossary: see `edgelnn.models.cfc`. The backbone is a stack of linear 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import ncps.torch
@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgelnn.models.cfc import CfCMode, FoldedCfC, fold_gates
+from edgelnn.models.cfc_gates import CfCMode, FoldedCfC, fold_gates, gate_extras, gate_rule
 from edgelnn.models.liquid import AbstractLiquidLayer
+from edgelnn.models.recurrence import Stage, recur
 
 __all__ = ["DenseCfCLayer", "FoldedDenseCfC"]
 
@@ -89,33 +90,28 @@ class DenseCfCLayer(AbstractLiquidLayer):
             first.weight[:, self.features :] * _LECUN_SLOPE,
             first.bias * _LECUN_SLOPE,
             tuple((linear.weight * (_LECUN_SLOPE * _LECUN_SCALE), linear.bias * _LECUN_SLOPE) for linear in rest),
-            FoldedCfC(
-                gates.input_weight * _LECUN_SCALE, gates.recurrent_weight, gates.bias, gates.amplitude, gates.decay
-            ),
+            replace(gates, input_weight=gates.input_weight * _LECUN_SCALE),
         )
 
     def run(self, x: Tensor, hx: Tensor, timespans: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Compute `forward`; the input's product is taken for all steps at once."""
+        """Compute `forward`: the backbone's layers and the gates are the stages of a recurrence."""
         folded = self.folded(varying_time=timespans is not None)
-        drive = F.linear(x, folded.input_weight, folded.bias).unbind(1)
-        recurrent = folded.recurrent_weight.t()
-        state = hx
-        states = []
-        for step, driven in enumerate(drive):
-            hidden = torch.addmm(driven, state, recurrent).tanh()
-            for weight, bias in folded.deeper:
-                hidden = F.linear(hidden, weight, bias).tanh()
-                hidden = F.dropout(hidden, self.backbone_dropout, self.training)
-            z = F.linear(hidden, folded.gates.input_weight, folded.gates.bias)
-            state = self._advance(z, folded.gates, None if timespans is None else timespans[:, step, None])
-            states.append(state)
-        return torch.stack(states, 1), state
+        steps, batch, gates = x.shape[1], len(x), folded.gates
+        drive = torch.matmul(folded.input_weight, x.permute(1, 2, 0)) + folded.bias[:, None]
+        stages = [Stage(folded.recurrent_weight, drive, _backbone)]
+        for weight, bias in folded.deeper:
+            kept: tuple[Tensor, ...] = ()
+            if self.training and self.backbone_dropout:
+                kept = (F.dropout(x.new_ones(steps, len(weight), batch), self.backbone_dropout),)
+            stages.append(Stage(weight, bias[:, None], _backbone, extras=kept))
+        elapsed = None if timespans is None else timespans.t()[:, None].expand(-1, self.units, -1)
+        extras = gate_extras((gates,), elapsed)
+        stages.append(Stage(gates.input_weight, gates.bias[:, None], gate_rule(self.mode), gates.gates, extras))
+        states = recur(stages, hx.t(), steps)
+        return states.permute(2, 0, 1), states[-1].t()
 
-    def _advance(self, z: Tensor, gates: FoldedCfC, elapsed: Tensor | None) -> Tensor:
-        """Return the next state (batch, units) from the gates (batch, gates·units)."""
-        if gates.amplitude is not None and gates.decay is not None:
-            rate = gates.decay + z.abs()
-            return gates.amplitude * (1 - torch.exp(-rate if elapsed is None else -elapsed * rate) * z)
-        ff1, ff2, *time = z.split(self.units, 1)
-        gate = (time[0] if elapsed is None else torch.addcmul(time[1], elapsed, time[0])).sigmoid()
-        return torch.lerp(ff1.tanh(), ff2.tanh(), gate) if self.mode == "default" else ff1.tanh() + gate * ff2.tanh()
+
+def _backbone(z: Tensor, kept: Tensor | None = None) -> Tensor:
+    """Return a backbone layer's value (…, units, batch) from z (…, 1, units, batch), dropped out where `kept` is 0."""
+    value = z[..., 0, :, :].tanh()
+    return value if kept is None else value * kept

@@ -37,7 +37,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from edgelnn.models.liquid import AbstractLiquidLayer
-from edgelnn.models.ltc_solver import open_synapses, relax, solve
+from edgelnn.models.ltc_solver import relax, sense, solve
 from edgelnn.models.wirings import WiringPlan
 
 __all__ = ["FoldedLTC", "LTCLayer", "Synapses"]
@@ -180,11 +180,10 @@ class LTCLayer(AbstractLiquidLayer):
         sensory, internal = folded.sensory, folded.internal
         steps, batch = x.shape[1], x.shape[0]
         readings = x.permute(2, 1, 0).reshape(self.features, steps * batch)
-        opened = open_synapses(readings, sensory.source, sensory.gain, sensory.bias)
-        leaks = torch.stack([folded.leak_current, folded.leak + folded.epsilon])[:, :, None]
-        blind = self.first_sensed
-        seen = torch.addmm(leaks[:, blind:].reshape(-1, 1), sensory.acting(blind, self.units), opened)
-        unseen = leaks[:, :blind].expand(-1, -1, steps * batch)
+        leaks, blind = torch.stack([folded.leak_current, folded.leak + folded.epsilon]), self.first_sensed
+        acting = sensory.acting(blind, self.units)
+        seen = sense(readings, sensory.source, sensory.gain, sensory.bias, acting, leaks[:, blind:].flatten())
+        unseen = leaks[:, :blind, None].expand(-1, -1, steps * batch)
         drive = torch.cat([unseen, seen.view(2, -1, steps * batch)], 1).view(2, self.units, steps, batch)
         inertia = folded.capacitance[:, None, None]
         if timespans is not None:

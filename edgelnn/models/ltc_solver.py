@@ -8,31 +8,33 @@ reading a synapse's source copies one stretch of memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import Function, once_differentiable
 
-__all__ = ["open_synapses", "relax", "solve"]
+from edgelnn.models.denormals import denormals_flushed
+
+__all__ = ["relax", "sense", "solve"]
 
 
-def open_synapses(readings: Tensor, source: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
-    """Return how far every synapse is open: ``sigmoid(gain * readings[source] + bias)``.
+def sense(readings: Tensor, source: Tensor, gain: Tensor, bias: Tensor, acting: Tensor, leaks: Tensor) -> Tensor:
+    """Return what sensory synapses do to neurons: ``leaks + acting @ sigmoid(gain * readings[source] + bias)``.
 
     Args:
         readings: (sources, columns).
         source: (synapses,) int64.
         gain: (synapses,).
         bias: (synapses,).
+        acting: (rows, synapses).
+        leaks: (rows,).
 
     Returns:
-        (synapses, columns).
+        (rows, columns).
     """
-    opened: Tensor = _OpenSynapses.apply(readings, source, gain, bias)
-    return opened
+    sums: Tensor = _Sense.apply(readings, source, gain, bias, acting, leaks)
+    return sums
 
 
 def relax(drive: Tensor, inertia: Tensor, start: Tensor, unfolds: int) -> Tensor:
@@ -83,28 +85,31 @@ def solve(
     return states
 
 
-class _OpenSynapses(Function):
-    """See `open_synapses`."""
+class _Sense(Function):
+    """See `sense`."""
 
     @staticmethod
-    def forward(ctx: Any, readings: Tensor, source: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
-        """Compute in one buffer."""
+    def forward(
+        ctx: Any, readings: Tensor, source: Tensor, gain: Tensor, bias: Tensor, acting: Tensor, leaks: Tensor
+    ) -> Tensor:
+        """Open every synapse in one buffer, then add up."""
         opened = readings.index_select(0, source).mul_(gain[:, None]).add_(bias[:, None]).sigmoid_()
-        ctx.save_for_backward(readings, source, gain, opened)
-        return opened
+        ctx.save_for_backward(readings, source, gain, acting, opened)
+        return torch.addmm(leaks[:, None], acting, opened)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, Tensor, Tensor]:
-        """Return gradients of readings, gain and bias."""
-        readings, source, gain, opened = ctx.saved_tensors
-        grad = torch.ops.aten.sigmoid_backward(grad, opened)
-        of_gain = (readings.index_select(0, source).mul_(grad)).sum(1)
-        of_bias = grad.sum(1)
-        of_readings = None
-        if ctx.needs_input_grad[0]:
-            of_readings = torch.zeros_like(readings).index_add_(0, source, grad.mul_(gain[:, None]))
-        return of_readings, None, of_gain, of_bias
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Return gradients of readings, gain, bias, acting and leaks."""
+        readings, source, gain, acting, opened = ctx.saved_tensors
+        with denormals_flushed():
+            of_z = torch.ops.aten.sigmoid_backward(torch.mm(acting.t(), grad), opened)
+            of_gain = readings.index_select(0, source).mul_(of_z).sum(1)
+            of_bias, of_acting, of_leaks = of_z.sum(1), torch.mm(grad, opened.t()), grad.sum(1)
+            of_readings = None
+            if ctx.needs_input_grad[0]:
+                of_readings = torch.zeros_like(readings).index_add_(0, source, of_z.mul_(gain[:, None]))
+        return of_readings, None, of_gain, of_bias, of_acting, of_leaks
 
 
 class _Relax(Function):
@@ -134,7 +139,7 @@ class _Relax(Function):
         steps, neurons, batch = decay.shape
         total = torch.empty_like(trajectory)
         total[-1] = grad[-1]
-        with _denormals_flushed():
+        with denormals_flushed():
             later, *earlier = reversed(total.unbind(0))
             for index, (before, own) in enumerate(zip(earlier, reversed(grad[:-1].unbind(0)), strict=True)):
                 torch.addcmul(own, decay[steps - 1 - index // ctx.unfolds], later, out=before)
@@ -174,11 +179,12 @@ class _Solve(Function):
         states, sources, openings = v[:, :receivers].unbind(0), v[:, first:].unbind(0), opened.unbind(0)
         inertias, driven = _by_step(inertia, steps, batch), form.arrange(drive[0], drive[1] + inertia)
         shaped, both = form.openings(opened), form.sums(sums)
-        for k, opening in enumerate(openings):
-            torch.mm(reading, sources[k], out=opening).sigmoid_()
-            form.add_product(driven[k // unfolds], acting, shaped[k], out=both[k])
-            numerators[k].addcmul_(inertias[k // unfolds], states[k])
-            torch.div(numerators[k], denominators[k], out=states[k + 1])
+        for step in range(steps):
+            for k in range(step * unfolds, (step + 1) * unfolds):
+                torch.mm(reading, sources[k], out=openings[k]).sigmoid_()
+                form.add_product(driven[step], acting, shaped[k], out=both[k])
+                numerators[k].addcmul_(inertias[step], states[k])
+                torch.div(numerators[k], denominators[k], out=states[k + 1])
         ctx.save_for_backward(reading, acting, inertia, v, opened, sums)
         ctx.unfolds = unfolds
         return v[unfolds::unfolds, :receivers]
@@ -200,29 +206,33 @@ class _Solve(Function):
         of_sources = sums.new_empty(steps * unfolds, neurons - first, batch)
         of_sums, of_opened = torch.empty_like(sums[:1]), torch.empty_like(opened[:1])
         q, r = (part[0] for part in form.halves(of_sums))
-        of_both, of_shaped = form.sums(of_sums)[0], form.openings(of_opened)[0]
+        of_sum, of_both, of_opening, of_shaped = (
+            of_sums[0],
+            form.sums(of_sums)[0],
+            of_opened[0],
+            form.openings(of_opened)[0],
+        )
         shaped, denominators = form.openings(opened.transpose(1, 2), swapped=True), form.halves(sums)[1].unbind(0)
         states, openings, sources = v[:, :receivers].unbind(0), opened.unbind(0), v[:, first:].mT.unbind(0)
         read, reread = of_sources.unbind(0), of_sources[:, : receivers - first].unbind(0)
         inertias, step_sums, step_inertia = _by_step(inertia, steps, batch), of_drive.unbind(0), of_inertia.unbind(0)
         g = torch.zeros_like(states[0])
         recurrent, moved = g[first:], torch.empty_like(g)
-        with _denormals_flushed():
-            for k in range(steps * unfolds - 1, -1, -1):
-                step = k // unfolds
-                if k % unfolds == unfolds - 1:
-                    g.add_(grad[step])
-                torch.div(g, denominators[k], out=q)
-                torch.mul(q, states[k + 1], out=r)
-                step_sums[step].add_(of_sums[0])
-                step_inertia[step].addcmul_(q, torch.sub(states[k], states[k + 1], out=moved))
-                form.accumulate(of_acting, of_both, shaped[k])
-                form.product(signed, of_both, out=of_shaped)
-                of_z = torch.ops.aten.sigmoid_backward(of_opened[0], openings[k])
-                of_reading.addmm_(of_z, sources[k])
-                torch.mm(back, of_z, out=read[k])
-                torch.mul(q, inertias[step], out=g)
-                recurrent.add_(reread[k])
+        with denormals_flushed():
+            for step in range(steps - 1, -1, -1):
+                g.add_(grad[step])
+                for k in range((step + 1) * unfolds - 1, step * unfolds - 1, -1):
+                    torch.div(g, denominators[k], out=q)
+                    torch.mul(q, states[k + 1], out=r)
+                    step_sums[step].add_(of_sum)
+                    step_inertia[step].addcmul_(q, torch.sub(states[k], states[k + 1], out=moved))
+                    form.accumulate(of_acting, of_both, shaped[k])
+                    form.product(signed, of_both, out=of_shaped)
+                    of_z = torch.ops.aten.sigmoid_backward(of_opening, openings[k])
+                    of_reading.addmm_(of_z, sources[k])
+                    torch.mm(back, of_z, out=read[k])
+                    torch.mul(q, inertias[step], out=g)
+                    recurrent.add_(reread[k])
         of_numerator, of_denominator = form.halves(of_drive)
         return (
             of_reading,
@@ -276,20 +286,6 @@ class _Form:
         if self.by_target:
             return torch.stack([acting[:, 0], -acting[:, 1]], 1)
         return torch.cat([acting[: self.receivers], -acting[self.receivers :]])
-
-
-@contextmanager
-def _denormals_flushed() -> Iterator[None]:
-    """Let this thread round numbers below 1e-38 to zero.
-
-    A gradient shrinks with every step that it goes back in time; once there, processors compute with it up to fifty times slower.
-    """
-    already = bool(torch.tensor(1e-40).mul_(1) == 0)
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(already)
 
 
 def _by_step(inertia: Tensor, steps: int, batch: int) -> tuple[Tensor, ...]:
