@@ -47,7 +47,7 @@ PACKAGES = (
     Package("matplotlib", "matplotlib", "3.8", "train"),
     Package("medmnist", "medmnist", "3.0.2", "train"),
     Package("ncps", "ncps", "1.0.1", "train"),
-    Package("pooch", "pooch", "1.8", "train"),
+    Package("requests", "requests", "2.31", "train"),
     Package("pydantic", "pydantic", "2.7", "train"),
     Package("safetensors", "safetensors", "0.4.3", "train"),
     Package("scikit-learn", "sklearn", "1.4", "train"),
