@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from edgelnn import __version__
-from edgelnn.cli import compare, datasets, doctor, evaluate, experiments, export, predict, profile, train
+from edgelnn.cli import compare, datasets, demo, doctor, evaluate, experiments, export, predict, profile, train
 from edgelnn.cli.errors import run_guarded
 from edgelnn.cli.output import print_data
 
@@ -49,6 +49,7 @@ def start(
         print_data(context.get_help())
 
 
+app.command("demo", rich_help_panel=PATH)(demo.demo)
 app.command("train", rich_help_panel=PATH)(train.train)
 app.command("export", rich_help_panel=PATH)(export.export)
 app.command("profile", rich_help_panel=PATH)(profile.profile)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgelnn.cli.options import DataRoot, Force, Json, Out
+from edgelnn.cli.options import Force, Json, Out
 from edgelnn.cli.output import Column, Table, message, next_step, print_json, show
 from edgelnn.cli.targets import kind_of
 
@@ -36,7 +36,6 @@ def export(
         ),
     ] = None,
     out: Out = None,
-    data_root: DataRoot = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -71,12 +70,12 @@ def variant_table(bundle: Bundle) -> Table:
     from edgelnn.cli.formatting import format_bytes
 
     model, recommended = bundle.manifest.model, bundle.manifest.recommended
-    rows = [("  PyTorch", "", "", *_pair(model.validation), *_pair(model.test))]
+    rows = [("PyTorch", "", "", *_pair(model.validation), *_pair(model.test))]
     for variant in bundle.manifest.variants:
-        mark = "*" if variant.name == recommended else " "
+        name = f"{variant.name}{' *' if variant.name == recommended else ''}"
         figures = (*_pair(variant.validation), *_pair(variant.test))
         size = format_bytes(variant.size_bytes)
-        rows.append((f"{mark} {variant.name}", size, f"{variant.parity_max_error:.1e}", *figures))
+        rows.append((name, size, f"{variant.parity_max_error:.1e}", *figures))
     names = ("file", "max error", "val AUC", "val acc.", "test AUC", "test acc.")
     return Table((Column("variant"), *(Column(name, number=True) for name in names)), tuple(rows))
 

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgelnn.cli.options import Force
-from edgelnn.cli.output import console, is_terminal, message, next_step, print_data, show, warning
+from edgelnn.cli.output import console, is_terminal, message, next_step, print_data, show
 from edgelnn.cli.targets import kind_of
 from edgelnn.errors import ConfigError, EdgelnnError
 
 if TYPE_CHECKING:
     from edgelnn_profiling import Progress, Report
+    from edgelnn_profiling.cautions import Caution
 
-__all__ = ["profile"]
-
-FileOption = "FILE"
+__all__ = ["profile", "shown_progress"]
 
 
 def profile(
@@ -55,7 +54,7 @@ def profile(
     ]
     _check_outputs([name for name, _ in outputs if name is not None], force)
     plan = replace(Plan.quick() if quick else Plan(), threads=_numbers(threads))
-    with _shown_progress() as listener:
+    with shown_progress() as listener:
         report = measure(target, plan, listener, variants=tuple(variants or ()))
     for name, format_report in outputs:
         if name is not None:
@@ -111,20 +110,22 @@ def _show(report: Report) -> None:
 
 def _warn(report: Report) -> None:
     """Say what to think of before trusting the figures; what concerns many variants alike, once."""
-    said: dict[tuple[str, str], list[str]] = {}
+    same: dict[str, list[Caution]] = {}
     for caution in report.cautions:
-        key = (caution.kind, "" if caution.variant else caution.seen)
-        said.setdefault(key, []).append(f"{caution.variant}: {caution.seen}" if caution.variant else caution.seen)
-    texts = {caution.kind: (caution.matters, caution.advice) for caution in report.cautions}
-    for (kind, _), seen in said.items():
-        matters, advice = texts[kind]  # type: ignore[index]
-        more = f" (and {len(seen) - 1} more)" if len(seen) > 1 else ""
-        warning(f"{seen[0]}{more}: {matters}; {advice}.")
-    message("The report is valid." if report.valid else "The report is not valid: do not publish these figures.")
+        same.setdefault(caution.kind, []).append(caution)
+    for first, *others in same.values():
+        where = f"{first.variant}: " if first.variant else ""
+        more = f" (and {len(others)} more like this)" if others else ""
+        message(f"{'✗' if first.invalidates else '!'} {where}{first.seen}{more}", color="yellow")
+        message(f"    {first.matters};\n    {first.advice}.")
+    if report.valid:
+        message("✓ The report is valid.", color="green")
+    else:
+        message("✗ The report is not valid: do not publish these figures.", color="yellow")
 
 
 @contextmanager
-def _shown_progress() -> Iterator[Callable[[Progress], None]]:
+def shown_progress() -> Iterator[Callable[[Progress], None]]:
     """Give a listener: a live bar where a person watches, silence elsewhere."""
     if not is_terminal(sys.stderr):
         yield lambda _: None

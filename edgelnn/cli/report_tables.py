@@ -45,7 +45,7 @@ def time_table(report: Report) -> Table:
                 format_seconds(inference.p50_s),
                 format_seconds(None if tail is None else tail.value_s),
                 f"{format_seconds(inference.mean_s)}{spread}",
-                format_count(1 / inference.mean_s),
+                format_count(result.timing.throughput[0].images_per_s),
             ]
         )
     return build_table(_columns("latency, one image at a time", "p50", "p90", "mean ± sd", "images/s"), rows)
@@ -91,4 +91,4 @@ def _columns(first: str, *others: str) -> Sequence[Column]:
 def _name(result: Result, report: Report) -> str:
     several = len({each.threads for each in report.results}) > 1
     threads = f" ×{result.threads}" if several else ""
-    return f"{'*' if result.recommended else ' '} {result.variant}{threads}"
+    return f"{result.variant}{threads}{' *' if result.recommended else ''}"
