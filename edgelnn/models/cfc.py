@@ -80,7 +80,7 @@ class CfCLayer(AbstractLiquidLayer):
         depth, steps = len(layers), x.shape[1]
         matrix, input_weight, bias = _blocks(layers)
         later = F.pad(x, (0, 0, 0, depth - 1)).permute(1, 2, 0)
-        drive = torch.matmul(input_weight, later) + bias[:, None]
+        drive = torch.baddbmm(bias[:, None], input_weight.expand(len(later), -1, -1), later)
         elapsed = None if timespans is None else _skewed_time(timespans, self.layer_sizes)
         stage = Stage(matrix, drive, gate_rule(self.mode), layers[0].gates, gate_extras(layers, elapsed))
         ends = list(accumulate(self.layer_sizes))

@@ -107,16 +107,13 @@ def gate_extras(layers: tuple[FoldedCfC, ...], elapsed: Tensor | None) -> tuple[
 
 def _gated(mode: CfCMode, z: Tensor, elapsed: Tensor | None = None) -> Tensor:
     """Return the new state (…, units, batch) of modes ``default`` and ``no_gate`` from z (…, 3 or 4, units, batch)."""
-    ff1, ff2 = z[..., :2, :, :].tanh().unbind(-3)
-    if elapsed is None:
-        gate = z[..., 2, :, :].sigmoid()
-    else:
-        gate = torch.addcmul(z[..., 3, :, :], elapsed, z[..., 2, :, :]).sigmoid()
-    return torch.lerp(ff1, ff2, gate) if mode == "default" else torch.addcmul(ff1, ff2, gate)
+    ff1, ff2, *time = z.unbind(-3)
+    gate = (time[0] if elapsed is None else torch.addcmul(time[1], elapsed, time[0])).sigmoid()
+    return torch.lerp(ff1.tanh(), ff2.tanh(), gate) if mode == "default" else torch.addcmul(ff1.tanh(), ff2.tanh(), gate)
 
 
 def _pure(z: Tensor, amplitude: Tensor, decay: Tensor, elapsed: Tensor | None = None) -> Tensor:
     """Return the new state (…, units, batch) of mode ``pure`` from z (…, 1, units, batch)."""
-    ff1 = z[..., 0, :, :]
+    (ff1,) = z.unbind(-3)
     rate = decay + ff1.abs()
     return amplitude - amplitude * torch.exp(-rate if elapsed is None else -elapsed * rate) * ff1

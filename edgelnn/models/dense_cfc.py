@@ -97,7 +97,7 @@ class DenseCfCLayer(AbstractLiquidLayer):
         """Compute `forward`: the backbone's layers and the gates are the stages of a recurrence."""
         folded = self.folded(varying_time=timespans is not None)
         steps, batch, gates = x.shape[1], len(x), folded.gates
-        drive = torch.matmul(folded.input_weight, x.permute(1, 2, 0)) + folded.bias[:, None]
+        drive = torch.baddbmm(folded.bias[:, None], folded.input_weight.expand(steps, -1, -1), x.permute(1, 2, 0))
         stages = [Stage(folded.recurrent_weight, drive, _backbone)]
         for weight, bias in folded.deeper:
             kept: tuple[Tensor, ...] = ()
@@ -113,5 +113,5 @@ class DenseCfCLayer(AbstractLiquidLayer):
 
 def _backbone(z: Tensor, kept: Tensor | None = None) -> Tensor:
     """Return a backbone layer's value (…, units, batch) from z (…, 1, units, batch), dropped out where `kept` is 0."""
-    value = z[..., 0, :, :].tanh()
+    value = z.squeeze(-3).tanh()
     return value if kept is None else value * kept

@@ -118,15 +118,15 @@ class _Recur(Function):
         with denormals_flushed():
             rules = [_Derivative(stage, z) for stage, z in zip(stages, mapped, strict=True)]
             of_start = torch.zeros_like(start)
-            own = grad.unbind(0)
-            total = torch.zeros_like(start)
+            own = (torch.zeros_like(start), *grad.unbind(0))
+            total = own[-1].clone()
             for step in range(plan.steps - 1, -1, -1):
-                total = total + own[step]
                 if step < len(plan.held):
                     of_start[plan.held[step] :] += total[plan.held[step] :]
                     total[plan.held[step] :] = 0
-                for stage, rule in zip(reversed(stages), reversed(rules), strict=True):
+                for stage, rule in zip(reversed(stages[1:]), reversed(rules[1:]), strict=True):
                     total = torch.mm(stage.matrix.t(), rule.back(step, total))
+                total = torch.addmm(own[step], stages[0].matrix.t(), rules[0].back(step, total))
             inputs = [torch.cat([start[None], values[-1][:-1]]), *values[:-1]]
             gradients: list[Tensor | None] = []
             for stage, rule, value in zip(stages, rules, inputs, strict=True):
