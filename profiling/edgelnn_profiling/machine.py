@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Machine", "MachineFiles", "read_machine"]
+__all__ = ["Machine", "MachineFiles", "is_arm32", "read_machine"]
 
 _ARM_PARTS = {
     "0xb76": "ARM1176",
@@ -147,6 +147,12 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def is_arm32() -> bool:
+    """Return whether this Python is a 32-bit ARM one, also where the kernel has 64 bits."""
+    machine = platform.machine().lower()
+    return struct.calcsize("P") == 4 and (machine.startswith("arm") or machine == "aarch64")
 
 
 def _cpuinfo(text: str | None) -> list[dict[str, str]]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import platform
-import struct
 from typing import Any
 
 import numpy as np
 
 from edgelnn.errors import MissingExtraError, ModelFileError
+from edgelnn_profiling.machine import is_arm32
 from edgelnn_profiling.quiet import without_chatter
 from edgelnn_profiling.runtimes import AbstractRuntime, Array, checked_tensor, one_line, only_one
 
@@ -45,12 +44,6 @@ def import_onnxruntime() -> Any:
             ) from error
         raise MissingExtraError("running an .onnx file", "onnxruntime", "onnx") from error
     return onnxruntime
-
-
-def is_arm32() -> bool:
-    """Return whether this Python is a 32-bit ARM one, also where the kernel has 64 bits."""
-    machine = platform.machine().lower()
-    return struct.calcsize("P") == 4 and (machine.startswith("arm") or machine == "aarch64")
 
 
 class OnnxRuntime(AbstractRuntime):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import os
+import platform
+import sys
 from typing import Any
 
 import numpy as np
 
 from edgelnn.errors import MissingExtraError, ModelFileError
 from edgelnn.manifest import Tensor
+from edgelnn_profiling.machine import is_arm32
 from edgelnn_profiling.quiet import without_chatter
 from edgelnn_profiling.runtimes import AbstractRuntime, Array, checked_tensor, one_line, only_one
 
@@ -37,6 +40,11 @@ def import_interpreter() -> tuple[type[Any], str, str]:
             raise ModelFileError(f"{package} is installed but does not import: {error}. Install it again.") from error
         version = str(getattr(importlib.import_module(module), "__version__", "") or _installed_version(package))
         return interpreter.Interpreter, package, version
+    if is_arm32() and sys.version_info >= (3, 12):
+        raise ModelFileError(
+            "the last TFLite runtime for 32-bit ARM (tflite-runtime 2.14) needs Python 3.11 or older, and this is "
+            f"{platform.python_version()}: use Raspberry Pi OS 12 (bookworm), or a 64-bit system."
+        )
     raise MissingExtraError("running a .tflite file", "ai-edge-litert or tflite-runtime", "tflite")
 
 
