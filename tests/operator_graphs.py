@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -35,6 +38,24 @@ def inputs_for(graph: Graph, batch: int, seed: int = 1) -> np.ndarray:
     """Return random inputs for so many examples."""
     first, *rest = graph.shapes[graph.input]
     return np.random.default_rng(seed).normal(size=(first * batch, *rest)).astype(np.float32)
+
+
+def quantize_tflite(model: bytes, recipe: str, calibration: Sequence[np.ndarray]) -> bytes:
+    """Return what Google's quantizer makes of a file by one of its named recipes."""
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")  # the quantizer's, about what it keeps in memory and how it is imported
+        from ai_edge_quantizer import quantizer
+        from ai_edge_quantizer import recipe as recipes
+
+        engine = quantizer.Quantizer(model)
+        engine.load_quantization_recipe(getattr(recipes, recipe)())
+        feeds = {"serving_default": [{"image": x} for x in calibration]}
+        found = engine.calibrate(feeds) if engine.need_calibration else None
+        return bytes(engine.quantize(found).quantized_model)
 
 
 def _one(op: str, *, inputs: int = 1, **attributes: Any) -> Build:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import warnings
 from typing import Any
 
 import numpy as np
@@ -20,7 +17,18 @@ from edgelnn_export.graph import Graph, Node
 from edgelnn_export.graph_builder import GraphBuilder
 from edgelnn_export.reference_evaluator import evaluate
 from edgelnn_export.tflite_model import write_tflite
-from tests.operator_graphs import FUSED, GRAPHS, LOOPS, SEQUENCE, conv, inputs_for, linear, make_graph, small_graph
+from tests.operator_graphs import (
+    FUSED,
+    GRAPHS,
+    LOOPS,
+    SEQUENCE,
+    conv,
+    inputs_for,
+    linear,
+    make_graph,
+    quantize_tflite,
+    small_graph,
+)
 
 TOLERANCE = 3e-6
 KERNELS = {"xnnpack": OpResolverType.AUTO, "plain": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES}
@@ -202,7 +210,7 @@ def test_the_quantizer_takes_the_files(name: str, recipe: str) -> None:
     graph = small_graph(name, "channels_last")
     model = write_tflite(graph)
     # Clipped, because the quantizer's calibration forgets rare large inputs.
-    quantized = _quantize(model, recipe, [{"image": np.tanh(inputs_for(graph, 1, seed))} for seed in range(8)])
+    quantized = quantize_tflite(model, recipe, [np.tanh(inputs_for(graph, 1, seed)) for seed in range(8)])
     packed = pack_model(schema.ModelT.InitFromPackedBuf(quantized))
     assert len(packed) < len(quantized)
     x = np.tanh(inputs_for(graph, 1))
@@ -217,19 +225,3 @@ def test_the_quantizer_takes_the_files(name: str, recipe: str) -> None:
         answers.append(found if scale == 0 else (found.astype(np.float32) - zero) * scale)
     np.testing.assert_array_equal(*answers)
     np.testing.assert_allclose(answers[0], evaluate(graph, x), atol=0.1)
-
-
-def _quantize(model: bytes, recipe: str, calibration: list[dict[str, np.ndarray]]) -> bytes:
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-    ):
-        warnings.simplefilter("ignore")  # the quantizer's, about what it preserves and what it imports
-        from ai_edge_quantizer import quantizer
-        from ai_edge_quantizer import recipe as recipes
-
-        engine = quantizer.Quantizer(model)
-        engine.load_quantization_recipe(getattr(recipes, recipe)())
-        found = engine.calibrate({"serving_default": calibration}) if engine.need_calibration else None
-        return bytes(engine.quantize(found).quantized_model)
