@@ -18,7 +18,7 @@ from edgelnn_export.golden import GOLDEN_FILE
 from edgelnn_export.listener import Check
 from edgelnn_export.parity import THRESHOLD, Judge
 from edgelnn_export.quantization.choice import recommend
-from edgelnn_export.selection import CALIBRATION_IMAGES
+from edgelnn_export.selection import calibration_images
 
 __all__ = ["PREDICT_FILE", "README_FILE", "compose_manifest", "compose_readme", "predict_source"]
 
@@ -50,10 +50,10 @@ def compose_manifest(
     """
     dataset, classifier = judge.dataset, judge.classifier
     classes = len(dataset.class_names)
-    quantized = any(variant.recipe.startswith("static") for variant in variants)
+    calibrated = any(variant.recipe.startswith("static") for variant in variants)
     facts = {"name": dataset.name, "licence": dataset.licence, "source": dataset.source, "digest": dataset.digest}
-    if quantized:
-        images = min(CALIBRATION_IMAGES, len(dataset["train"]))
+    if calibrated:
+        images = len(calibration_images(dataset["train"]))
         facts["calibration"] = f"{images} training images drawn with seed 0, ranges from minimum to maximum"
     return Manifest(
         recommended=recommend(variants, judge.validation_figures["auc"]).name,
@@ -193,7 +193,8 @@ def _quality(figures: Mapping[str, float]) -> str:
 def _positive(manifest: Manifest) -> str:
     if manifest.positive_class is None:
         return ""
-    return f"; the positive one (of which sensitivity speaks) is {_listed([manifest.class_names[manifest.positive_class]])}"
+    name = manifest.class_names[manifest.positive_class]
+    return f'; the positive one (of which sensitivity speaks) is "{name}"'
 
 
 def _decision(manifest: Manifest) -> str:

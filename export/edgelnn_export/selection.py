@@ -9,17 +9,19 @@ from numpy.typing import NDArray
 
 from edgelnn.data.dataset import Split
 
-__all__ = ["CALIBRATION_IMAGES", "calibration_images", "golden_images", "random_images"]
+__all__ = ["calibration_images", "golden_images", "random_images"]
 
 CALIBRATION_IMAGES: Final = 128
+CALIBRATION_VOLUMES: Final = 32  # each is many slices to a stem
 _GOLDEN_REAL: Final = 8
 _GOLDEN_RANDOM: Final = 4
 _SEED: Final = 0
 
 
 def calibration_images(train: Split) -> NDArray[np.uint8]:
-    """Return at most 128 training images, drawn with seed 0: (n, [d,] h, w, c) uint8."""
-    chosen = np.random.default_rng(_SEED).permutation(len(train))[:CALIBRATION_IMAGES]
+    """Return at most 128 training images (32 volumes), drawn with seed 0: (n, [d,] h, w, c) uint8."""
+    most = CALIBRATION_VOLUMES if train.images.ndim == 5 else CALIBRATION_IMAGES
+    chosen = np.random.default_rng(_SEED).permutation(len(train))[:most]
     return train.images[np.sort(chosen)]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgelnn.bundle import ModelFormat
 
-__all__ = ["Contents", "read_contents"]
+__all__ = ["Contents", "read_contents", "read_tflite_model"]
 
 _ONNX_BYTES: Final = {2: 1.0, 3: 1.0, 21: 0.5, 22: 0.5}  # uint8, int8, uint4, int4
 _ONNX_INTEGER: Final = {
@@ -50,6 +50,18 @@ def read_contents(data: bytes, model_format: ModelFormat) -> Contents:
     return _read_onnx(data) if model_format == "onnx" else _read_tflite(data)
 
 
+def read_tflite_model(data: bytes) -> Any:
+    """Return a TFLite file as the schema's `ModelT`, contents that stand behind the flatbuffer put in their buffers."""
+    from ai_edge_litert import schema_py_generated as schema  # type: ignore[import-untyped]
+
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    for buffer in model.buffers:
+        if buffer.offset > 1:
+            buffer.data = np.frombuffer(data[buffer.offset : buffer.offset + buffer.size], np.uint8)
+            buffer.offset = buffer.size = 0
+    return model
+
+
 def _read_onnx(data: bytes) -> Contents:
     import onnx
 
@@ -80,11 +92,11 @@ def _graphs(graph: Any) -> Any:
 
 
 def _read_tflite(data: bytes) -> Contents:
-    from ai_edge_litert import schema_py_generated as schema  # type: ignore[import-untyped]
+    from ai_edge_litert import schema_py_generated as schema
 
     types = {number: name for name, number in vars(schema.TensorType).items() if isinstance(number, int)}
     names = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
-    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    model = read_tflite_model(data)
     integer = floating = operators = 0
     counted: set[int] = set()
     for graph in model.subgraphs:

@@ -92,6 +92,8 @@ def _quantize_static(
         _reader(quantization, model.graph.input[0], images),
         quant_format=quantization.QuantFormat.QDQ,
         nodes_to_quantize=nodes,
+        # Of these kinds only are ranges measured: an unrolled recurrence has thousands of values that nobody asks for.
+        op_types_to_quantize=sorted({node.op_type for node in model.graph.node if node.name in nodes}),
         activation_type=quantization.QuantType.QInt8,
         weight_type=quantization.QuantType.QInt8,
         per_channel=True,
@@ -116,8 +118,8 @@ def _static_nodes(model: onnx.ModelProto) -> list[str]:
     """Return the names of the nodes that a static recipe quantizes."""
     constants = {each.name for each in model.graph.initializer}
     operators = [_operator(node, constants) for node in model.graph.node]
-    chosen = before_recurrence(operators)
-    return [node.name for node, inside in zip(model.graph.node, chosen, strict=True) if inside]
+    places = before_recurrence(operators)
+    return [node.name for node, place in zip(model.graph.node, places, strict=True) if place != "outside"]
 
 
 def _operator(node: onnx.NodeProto, constants: set[str]) -> Operator:
@@ -141,7 +143,8 @@ def _dynamic_nodes(model: onnx.ModelProto) -> list[str]:
     for node in model.graph.node:
         weight = constants.get(node.input[1]) if node.op_type in ("MatMul", "Gemm", "LSTM") else None
         if weight is not None and uses[weight.name] == 1 and int(np.prod(weight.dims)) >= _WORTHWHILE_WEIGHTS:
-            chosen.append(node.name)
+            # A Gemm is made a MatMul and an Add first, and the quantizer goes by the name that the MatMul gets.
+            chosen.append(f"{node.name}_MatMul" if node.op_type == "Gemm" else node.name)
     return chosen
 
 

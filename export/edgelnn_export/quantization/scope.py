@@ -16,7 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Operator", "before_recurrence"]
+__all__ = ["Operator", "Place", "before_recurrence"]
+
+Place = Literal["inside", "edge", "behind", "outside"]
 
 
 @dataclass(frozen=True)
@@ -37,39 +39,44 @@ class Operator:
     kind: Literal["product", "recurrent", "follower", "other"]
 
 
-def before_recurrence(operators: Sequence[Operator]) -> tuple[bool, ...]:
-    """Return for each operator whether it belongs to the part of a network that runs before any recurrence.
+def before_recurrence(operators: Sequence[Operator]) -> tuple[Place, ...]:
+    """Return for each operator where it stands to the part of a network that runs before any recurrence.
 
     Args:
         operators: In the order of their computation.
 
     Returns:
-        True for the products there, for all that leads to them, and for rectifiers and pools right behind them.
+        ``inside``: a product whose result another product of that part needs, and all that leads to products;
+        ``edge``: a product whose result leaves the part; ``behind``: a rectifier or pool right behind such a product;
+        ``outside``: the recurrence and everything else.
 
     >>> first = Operator(("image",), ("a",), ("w1",), "product")
-    >>> steps = [Operator((x,), (y,), ("w2",), "product") for x, y in (("a", "b"), ("b", "c"))]
-    >>> before_recurrence([first, *steps])
-    (True, False, False)
+    >>> second = Operator(("a",), ("b",), ("w2",), "product")
+    >>> steps = [Operator((x,), (y,), ("w3",), "product") for x, y in (("b", "c"), ("c", "d"))]
+    >>> before_recurrence([first, second, *steps])
+    ('inside', 'edge', 'outside', 'outside')
     """
     uses = Counter(name for operator in operators if operator.kind == "product" for name in operator.weights)
     after: set[str] = set()  # values that a recurrence had a part in
     products: set[int] = set()
     for index, operator in enumerate(operators):
-        steps = operator.kind == "recurrent" or any(uses[name] > 1 for name in operator.weights)
-        if steps or after.intersection(operator.inputs):
+        repeated = operator.kind == "recurrent" or any(uses[name] > 1 for name in operator.weights)
+        if repeated or after.intersection(operator.inputs):
             after.update(operator.outputs)
         elif operator.kind == "product":
             products.add(index)
-    chosen = set(products)
     needed = {name for index in products for name in operators[index].inputs}
-    for index in reversed(range(len(operators))):
-        if needed.intersection(operators[index].outputs):
-            chosen.add(index)
-            needed.update(operators[index].inputs)
-    given: set[str] = set()
+    for operator in reversed(operators):
+        if needed.intersection(operator.outputs):
+            needed.update(operator.inputs)
+    places: list[Place] = []
+    results: set[str] = set()  # of products at the edge, and of what stands right behind them
     for index, operator in enumerate(operators):
-        if operator.kind == "follower" and given.intersection(operator.inputs):
-            chosen.add(index)
-        if index in chosen and operator.kind in ("product", "follower"):
-            given.update(operator.outputs)
-    return tuple(index in chosen for index in range(len(operators)))
+        if needed.intersection(operator.outputs):
+            places.append("inside")
+        elif index in products or (operator.kind == "follower" and results.intersection(operator.inputs)):
+            places.append("edge" if index in products else "behind")
+            results.update(operator.outputs)
+        else:
+            places.append("outside")
+    return tuple(places)

@@ -1,4 +1,4 @@
-"""Recipes applied to TFLite files by ai-edge-quantizer."""
+"""Recipes applied to TFLite files by ai-edge-quantizer, through its own rules for single operators."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from edgelnn.errors import ExportError, MissingExtraError
 from edgelnn_export.chatter import logged_chatter
+from edgelnn_export.quantization.contents import read_tflite_model
 from edgelnn_export.quantization.recipe import Recipe
-from edgelnn_export.quantization.scope import Operator, before_recurrence
+from edgelnn_export.quantization.scope import Operator, Place, before_recurrence
 
 __all__ = ["quantize_tflite"]
 
@@ -35,20 +36,19 @@ def quantize_tflite(data: bytes, recipe: Recipe, images: NDArray[np.float32] | N
     """
     try:
         with logged_chatter("ai-edge-quantizer"):
-            from ai_edge_litert import schema_py_generated as schema  # type: ignore[import-untyped]
             from ai_edge_quantizer import qtyping, quantizer, recipe_manager  # type: ignore[import-untyped]
     except ModuleNotFoundError as error:
         raise MissingExtraError("quantizing TFLite files", "ai-edge-quantizer", "export") from error
-    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    model = read_tflite_model(data)
     rules = recipe_manager.RecipeManager()
     everything = qtyping.TFLOperationName.ALL_SUPPORTED
     if recipe.range == "static":
-        scope = _static_scope(model)
-        if not scope:
+        inside, edge = _static_scope(model)
+        if not inside:
             raise ExportError(f"{recipe.name} finds nothing to quantize: no product outside the recurrence.")
-        # An operator is found by the names of its outputs.
-        pattern = "^(" + "|".join(re.escape(name) for name in scope) + ");?$"
-        rules.add_static_config(pattern, everything, activation_num_bits=8, weight_num_bits=8)
+        rules.add_static_config(_pattern(inside), everything, activation_num_bits=8, weight_num_bits=8)
+        if edge:
+            rules.add_dynamic_config(_pattern(edge), everything, num_bits=8)
     else:
         rules.add_dynamic_config(".*", everything, num_bits=8)
     for side in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
@@ -58,7 +58,7 @@ def quantize_tflite(data: bytes, recipe: Recipe, images: NDArray[np.float32] | N
             worker = quantizer.Quantizer(bytearray(data), rules.get_quantization_recipe())
             ranges = _calibrated(worker, model, images) if recipe.range == "static" else None
             result = worker.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-            quantized = schema.ModelT.InitFromPackedBuf(bytes(result.quantized_model), 0)
+            quantized = read_tflite_model(bytes(result.quantized_model))
     except ExportError:
         raise
     except Exception as error:
@@ -76,15 +76,31 @@ def _calibrated(worker: Any, model: Any, images: NDArray[np.float32] | None) -> 
     return worker.calibrate({_text(signature.signatureKey): feeds}, num_threads=1)
 
 
-def _static_scope(model: Any) -> list[str]:
-    """Return the names of the first outputs of the operators that a static recipe quantizes."""
+def _static_scope(model: Any) -> tuple[list[str], list[str]]:
+    """Return the names of the first outputs of the operators that a static recipe makes static, and dynamic.
+
+    A product whose result leaves the integers is made dynamic, so that its result is float32 and not 8 bits for a whole
+    tensor: behind it stand the gates of a recurrence, or the scores. Where there are only such products, they are made
+    static.
+    """
     graph = model.subgraphs[0]
     operators = [_operator(model, graph, each) for each in graph.operators]
-    return [each.outputs[0] for each, inside in zip(operators, before_recurrence(operators), strict=True) if inside]
+    found: dict[Place, list[str]] = {"inside": [], "edge": [], "behind": [], "outside": []}
+    for operator, place in zip(operators, before_recurrence(operators), strict=True):
+        found[place].append(operator.outputs[0])
+    products = {each.outputs[0] for each in operators if each.kind == "product"}
+    if products.isdisjoint(found["inside"]):
+        return [*found["inside"], *found["edge"], *found["behind"]], []
+    return found["inside"], found["edge"]
+
+
+def _pattern(names: list[str]) -> str:
+    """Return the expression by which the quantizer finds operators: by the names of their outputs."""
+    return "^(" + "|".join(re.escape(name) for name in names) + ");?$"
 
 
 def _operator(model: Any, graph: Any, operator: Any) -> Operator:
-    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert import schema_py_generated as schema  # type: ignore[import-untyped]
 
     names = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
     op_type = names[model.operatorCodes[operator.opcodeIndex].builtinCode]
