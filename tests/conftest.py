@@ -12,10 +12,14 @@ import ipaddress
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from edgelnn.bundle import Bundle
+    from edgelnn.run import Run
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -61,3 +65,21 @@ def test_data() -> Path:
     if not folder:
         pytest.skip("EDGELNN_TEST_DATA is not set: it names the folder with the real datasets")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A liquid network trained on phantoms for two epochs, without figures."""
+    from edgelnn.training import load_experiment, train
+
+    experiment = load_experiment("phantoms", ["training.epochs=2", "head.units=12"])
+    return train(experiment, folder=tmp_path_factory.mktemp("runs") / "tiny", threads=1, figures=False)
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Its bundle: float32 in both formats, and one int8 file."""
+    from edgelnn_export import build_bundle
+
+    folder = tmp_path_factory.mktemp("bundles") / "tiny"
+    return build_bundle(tiny_run, folder, recipes=["tflite-dynamic_wi8_afp32"])

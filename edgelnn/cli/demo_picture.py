@@ -55,7 +55,11 @@ def draw_picture(report: Report) -> bytes:
 def _finish(axes: Axes, report: Report) -> None:
     """Name the axes, and say whose figures these are."""
     axes.set_xscale("log")
-    axes.margins(x=0.2, y=0.4)
+    axes.margins(x=0.2)
+    # Differences that chance alone explains should not look like something.
+    values = [each.test["auc"] for each in report.results if each.test and "auc" in each.test]
+    middle, reach = (max(values) + min(values)) / 2, max(0.05, max(values) - min(values))
+    axes.set_ylim(middle - reach, min(middle + reach, 1.005))
     ticks = ScalarFormatter()
     ticks.set_scientific(False)
     axes.xaxis.set_major_formatter(ticks)

@@ -80,7 +80,7 @@ def _prescribe(findings: Sequence[Finding], standings: Sequence[Standing]) -> No
         return
     message("To mend:")
     for step, topic in steps.items():
-        message(f"  {step}", bold=True)
+        message(f"  {step}", bold=True, whole=True)
         message(f"      for {topic}")
 
 

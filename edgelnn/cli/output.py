@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TextIO
@@ -85,7 +87,7 @@ class Table:
         return replace(self, columns=tuple(self.columns[index] for index in kept), rows=rows)
 
     def as_rich(self) -> RichTable:
-        """Return it for the screen; cells are shown as they are, without markup."""
+        """Return it for the screen, without its title; cells are shown as they are, without markup."""
         from rich import box
         from rich.table import Table as RichTable
         from rich.text import Text
@@ -95,9 +97,6 @@ class Table:
             show_edge=False,
             padding=(0, 1, 0, 0),
             pad_edge=False,
-            title=self.title,
-            title_justify="left",
-            title_style="bold",
         )
         for column in self.columns:
             drawn.add_column(
@@ -125,9 +124,11 @@ class Table:
         return "\n".join([f"| {head} |", f"|{rule}|", *(f"| {row} |" for row in body)])
 
 
-def message(text: str = "", *, color: str | None = None, bold: bool = False) -> None:
-    """Say something about the work on stderr."""
+def message(text: str = "", *, color: str | None = None, bold: bool = False, whole: bool = False) -> None:
+    """Say something about the work on stderr; unless `whole`, lines are broken where the terminal ends."""
     plain = os.environ.get("NO_COLOR", "") != ""
+    if is_terminal(sys.stderr) and not whole:
+        text = "\n".join(_wrapped(line) for line in text.split("\n"))
     typer.secho(text, err=True, fg=None if plain else color, bold=None if plain or not bold else True)
 
 
@@ -145,7 +146,7 @@ def next_step(command: str) -> None:
     """End with the command to type next, alone on the last line."""
     message()
     message("Next:")
-    message(f"  {command}", bold=True)
+    message(f"  {command}", bold=True, whole=True)
 
 
 def print_data(text: str) -> None:
@@ -162,7 +163,12 @@ def show(*parts: Table | str) -> None:
     """Print tables, as wide as the terminal allows, and text on stdout."""
     sink = console()
     for part in parts:
-        sink.print(part if isinstance(part, str) else part.fitted(sink.width).as_rich())
+        if isinstance(part, Table):
+            if part.title:
+                sink.print(tidy(part.title), style="bold")
+            sink.print(part.fitted(sink.width).as_rich())
+        else:
+            sink.print(part)
 
 
 def console(*, err: bool = False) -> Console:
@@ -194,6 +200,12 @@ def tidy(text: str) -> str:
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in line
     )
+
+
+def _wrapped(line: str) -> str:
+    indent = " " * (len(line) - len(line.lstrip()))
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _plain(value: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import sys
 from dataclasses import dataclass
-from importlib import metadata
 
 __all__ = ["PACKAGES", "PURPOSES", "Package", "Standing", "look_up", "package_of_module", "runtime_for_tflite"]
 
@@ -93,6 +92,8 @@ def runtime_for_tflite(machine: str | None = None, python: tuple[int, int] | Non
 
 def look_up() -> list[Standing]:
     """Return how every package that makes sense on this machine stands, in the order of `PACKAGES`."""
+    from importlib import metadata
+
     unneeded = {"ai-edge-litert", "tflite-runtime"} - {runtime_for_tflite() or "ai-edge-litert"}
     found = []
     for package in PACKAGES:

@@ -14,6 +14,8 @@ from edgelnn.training.listener import EpochReport, TrainingListener, TrainingSta
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from edgelnn.run import Run
+
 __all__ = ["LiveTraining", "PlainTraining", "loading_progress", "watch_training"]
 
 
@@ -73,13 +75,19 @@ class LiveTraining(TrainingListener):
     def on_epoch(self, report: EpochReport) -> None:
         """Show the epoch's figures."""
         self._done = report.epoch
-        left = "stopped early" if report.stopped_early else f"{format_seconds(report.remaining_s)} left"
+        ended = report.stopped_early or report.epoch == report.epochs
         figures = (
             f"epoch {report.epoch}/{report.epochs}  loss {report.train_loss:.3f}  val AUC {report.val_auc:.4f}  "
-            f"best at {report.best_epoch}  {left if report.epoch < report.epochs else format_seconds(report.elapsed_s)}"
+            f"best {report.best_epoch}  {'judging …' if ended else f'{format_seconds(report.remaining_s)} left'}"
         )
         if self._task is not None:
             self._progress.update(self._task, completed=self._done, figures=figures)
+
+    def on_end(self, run: Run) -> None:
+        """Leave the bar as it is."""
+        if self._task is not None:
+            figures = self._progress.tasks[0].fields["figures"].replace("judging …", f"kept {run.best_epoch}")
+            self._progress.update(self._task, figures=figures)
 
     def on_note(self, text: str) -> None:
         """Print it above the bar."""
