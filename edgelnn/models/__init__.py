@@ -34,7 +34,7 @@ _HOMES = {
     "describe": "description",
     "load_ncps_state_dict": "liquid",
 }
-__all__ = [*sorted(_HOMES)]  # noqa: PLE0604 - computed from the table above
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,9 @@
 """CfC over a wiring: the layers of neurons skewed into one recurrence, the numbers those of ncps.
 
 Papers: R. Hasani, M. Lechner, A. Amini et al. (2022), "Closed-form continuous-time neural networks", Nature Machine
-Intelligence 4, doi:10.1038/s42256-022-00556-7, equation 10; for the wiring M. Lechner, R. Hasani, A. Amini et al. (2020),
-"Neural circuit policies enabling auditable autonomy", Nature Machine Intelligence 2, doi:10.1038/s42256-020-00237-3.
+Intelligence 4, doi:10.1038/s42256-022-00556-7, equation 10; for the wiring M. Lechner, R. Hasani, A. Amini et al.
+(2020), "Neural circuit policies enabling auditable autonomy", Nature Machine Intelligence 2,
+doi:10.1038/s42256-020-00237-3.
 
 Glossary (symbol of the paper → name here, and in ncps):
 
@@ -15,10 +16,11 @@ Glossary (symbol of the paper → name here, and in ncps):
     A          amplitude   A in ncps; mode ``pure`` only
     w_tau      decay       |w_tau| in ncps; mode ``pure`` only
 
-The rewrite is exact: masks are multiplied into the weights they cover; where a step takes time 1, time_a and time_b are
-added into one gate; ff1, ff2 and gate are rows of one matrix; the input's product is taken for all steps at once. Layer l
-of neurons needs layer l - 1 at the same step and itself at the step before, so layer l is let work on step t - l: all
-layers become one recurrence of T + L - 1 steps with one block matrix. A layer that has not begun is held at its start.
+The rewrite is exact: masks are multiplied into the weights they cover; where a step takes time 1, time_a and time_b
+are added into one gate; ff1, ff2 and gate are rows of one matrix; the input's product is taken for all steps at once.
+Layer l of neurons needs layer l - 1 at the same step and itself at the step before, so layer l is let work on step
+t - l: all layers become one recurrence of T + L - 1 steps with one block matrix. A layer not yet begun is held at its
+start.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from edgelnn.models.liquid import AbstractLiquidLayer
 from edgelnn.models.recurrence import Stage, recur
 from edgelnn.models.wirings import WiringPlan
 
-__all__ = ["CfCLayer"]
+__all__ = ["CfCLayer", "CfCMode", "FoldedCfC"]
 
 
 @final
@@ -86,21 +88,24 @@ class CfCLayer(AbstractLiquidLayer):
         ends = list(accumulate(self.layer_sizes))
         states = recur([stage], hx.t(), steps + depth - 1, held=ends[:-1])
         sequence = states[depth - 1 :, self.units - self.outputs :].permute(2, 0, 1)
-        last = [states[steps - 1 + layer, end - size : end] for layer, (end, size) in enumerate(zip(ends, self.layer_sizes, strict=True))]
+        last = [
+            states[steps - 1 + layer, end - size : end]
+            for layer, (end, size) in enumerate(zip(ends, self.layer_sizes, strict=True))
+        ]
         return sequence, torch.cat(last).t()
 
 
 def _blocks(layers: tuple[FoldedCfC, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the skewed recurrence: matrix (gates·units, units), input weight (gates·units, features), bias (gates·units,)."""
+    """Return the skewed recurrence's matrix and input weight, of gates·units rows, and its bias."""
     gates, units = layers[0].gates, sum(layer.units for layer in layers)
     rows, start = [], 0
     for index, layer in enumerate(layers):
-        own = layer.recurrent_weight.unflatten(0, (gates, -1))
-        blocks = [layer.input_weight.unflatten(0, (gates, -1)), own] if index else [own]
+        own = layer.recurrent_weight.reshape(gates, layer.units, -1)
+        blocks = [layer.input_weight.reshape(gates, layer.units, -1), own] if index else [own]
         before = start - (layers[index - 1].units if index else 0)
         rows.append(F.pad(torch.cat(blocks, 2), (before, units - start - layer.units)))
         start += layer.units
-    first = layers[0].input_weight.unflatten(0, (gates, -1))
+    first = layers[0].input_weight.reshape(gates, layers[0].units, -1)
     input_weight = F.pad(first, (0, 0, 0, units - layers[0].units)).flatten(0, 1)
     bias = torch.cat([layer.bias.view(gates, -1) for layer in layers], 1)
     return torch.cat(rows, 1).flatten(0, 1), input_weight, bias.flatten()

@@ -25,8 +25,8 @@ class FoldedCfC:
     """One layer of neurons with everything constant folded in.
 
     ``z = input_weight @ x + recurrent_weight @ h + bias`` holds, `units` rows each: ff1, ff2 and the gate (modes
-    ``default`` and ``no_gate``, step of time 1); ff1, ff2, time_a and time_b (time steps that vary); ff1 alone (``pure``).
-    Then the new h is
+    ``default`` and ``no_gate``, steps of time 1); ff1, ff2, time_a and time_b (steps of other times); ff1 alone (mode
+    ``pure``). Then the new h is
 
         default   tanh(ff1) * (1 - s) + tanh(ff2) * s     with s = sigmoid(gate), or sigmoid(time_a * t + time_b)
         no_gate   tanh(ff1) + tanh(ff2) * s
@@ -93,7 +93,7 @@ def gate_rule(mode: CfCMode) -> Rule:
 
 
 def gate_extras(layers: tuple[FoldedCfC, ...], elapsed: Tensor | None) -> tuple[Tensor, ...]:
-    """Return the rule's further arguments: amplitude and decay (units, 1) in mode ``pure``, then the time of every step.
+    """Return the rule's further arguments: amplitude and decay (units, 1) in mode ``pure``, then each step's time.
 
     Args:
         layers: Whose neurons make up the state, in order.
@@ -109,7 +109,8 @@ def _gated(mode: CfCMode, z: Tensor, elapsed: Tensor | None = None) -> Tensor:
     """Return the new state (…, units, batch) of modes ``default`` and ``no_gate`` from z (…, 3 or 4, units, batch)."""
     ff1, ff2, *time = z.unbind(-3)
     gate = (time[0] if elapsed is None else torch.addcmul(time[1], elapsed, time[0])).sigmoid()
-    return torch.lerp(ff1.tanh(), ff2.tanh(), gate) if mode == "default" else torch.addcmul(ff1.tanh(), ff2.tanh(), gate)
+    rule = torch.lerp if mode == "default" else torch.addcmul
+    return rule(ff1.tanh(), ff2.tanh(), gate)
 
 
 def _pure(z: Tensor, amplitude: Tensor, decay: Tensor, elapsed: Tensor | None = None) -> Tensor:

@@ -70,25 +70,23 @@ class Classifier(nn.Module):
         """
         *space, channels = self.image_shape
         if tuple(x.shape[1:]) != (channels, *space):
-            raise DataError(
-                f"got images of shape {tuple(x.shape)}; the classifier takes (n, {channels}, {', '.join(map(str, space))})."
-            )
+            expected = ", ".join(map(str, [channels, *space]))
+            raise DataError(f"got images of shape {tuple(x.shape)}; the classifier takes (n, {expected}).")
         scores: Tensor = self.head(self.scan(self.feature_map(x)))
         return scores
 
     def feature_map(self, x: Tensor) -> Tensor:
         """Return the stem's map (n, c', h', w'), or (n, slices, c', h', w') where the images are volumes."""
         if self.slice_axis is None:
-            return self.stem(x) if len(self.stem) else x
+            feature_map: Tensor = self.stem(x)
+            return feature_map
         slices = x.movedim(2 + self.slice_axis, 1)
-        if not len(self.stem):
-            return slices
         maps: Tensor = self.stem(slices.flatten(0, 1))
-        return maps.unflatten(0, slices.shape[:2])
+        return maps.view(*slices.shape[:2], *maps.shape[1:])
 
     def probabilities(self, x: Tensor) -> Tensor:
         """Return (n, outputs): softmax over the classes, or a sigmoid per output; arguments as in `forward`."""
-        scores = self(x)
+        scores: Tensor = self(x)
         return scores.softmax(1) if self.output_kind == "softmax" else scores.sigmoid()
 
 
@@ -114,7 +112,7 @@ def build_classifier(
     output = choose_output(spec.head, task, classes)
     scan = build_classifier_scan(spec, image_shape)
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         stem = build_stem(spec.stem, _stem_input(spec, image_shape))
         head = build_head(spec.head, steps=scan.steps, features=scan.features, scores=output[1])
     return Classifier(
@@ -137,7 +135,7 @@ def build_classifier_scan(spec: ModelSpec, image_shape: tuple[int, ...]) -> Scan
     """
     if len(image_shape) not in (3, 4) or min(image_shape) < 1:
         raise ConfigError(
-            f"got image_shape={tuple(image_shape)}; expected (height, width, channels) or (depth, height, width, channels)."
+            f"got image_shape={tuple(image_shape)}; expected (height, width, channels), with depth first for volumes."
         )
     map_shape: tuple[int, ...] = stem_map_shape(spec.stem, _stem_input(spec, image_shape))
     axis = _slice_axis(spec, image_shape)

@@ -14,8 +14,8 @@ __all__ = ["denormals_flushed"]
 def denormals_flushed() -> Iterator[None]:
     """Let this thread round numbers below 1e-38 to zero, and leave it as it was.
 
-    A gradient shrinks with every step that it goes back in time; below that size, processors compute with it up to fifty
-    times slower.
+    A gradient shrinks with every step that it goes back in time; below that size, processors compute with it up to
+    fifty times slower.
     """
     already = bool(torch.tensor(1e-40).mul_(1.0) == 0)
     torch.set_flush_denormal(True)

@@ -27,8 +27,8 @@ _LECUN_SCALE, _LECUN_SLOPE = 1.7159, 0.666
 class FoldedDenseCfC:
     """A dense CfC with LeCun's constants folded in, so that the backbone's activation is a plain tanh.
 
-    ``b = tanh(input_weight @ x + recurrent_weight @ h + bias)``, then ``b = tanh(weight @ b + bias)`` for each of `deeper`;
-    `gates` reads b in place of x, and its recurrent weight is empty: (rows, 0).
+    ``b = tanh(input_weight @ x + recurrent_weight @ h + bias)``, then ``b = tanh(weight @ b + bias)`` for each of
+    `deeper`; `gates` reads b in place of x, and its recurrent weight is empty: (gates·units, 0).
 
     Attributes:
         input_weight: (backbone units, features).

@@ -1,11 +1,13 @@
 """Heads: a sequence made into class scores.
 
-Every head reads (n, steps, features), and reads its steps out in one of three ways: the last step, the mean over steps, or
-all steps joined. Read in both directions, the last step is each direction's own: what it says after the whole sequence.
+Every head reads (n, steps, features), and reads its steps out in one of three ways: the last step, the mean over
+steps, or all steps joined. Read in both directions, the last step is each direction's own: what it says after the whole
+sequence.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import final
 
 import torch
@@ -32,7 +34,7 @@ class Dense(nn.Module):
         super().__init__()
         widths = [features, *spec.widths]
         self.readout: Readout = spec.readout
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.linear = nn.Linear(widths[-1] * (steps if spec.readout == "joined" else 1), scores)
         self.dropout = nn.Dropout(spec.dropout)
 
@@ -68,7 +70,7 @@ class Bidirectional(nn.Module):
 
     def forward(self, x: Tensor, hx: Tensor | None = None, timespans: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return (batch, time, outputs) and the joined states (batch, units); arguments as in `AbstractLiquidLayer`."""
-        first, second = (None, None) if hx is None else hx.split([self.onward.units, self.backward.units], 1)
+        first, second = (None, None) if hx is None else (hx[:, : self.onward.units], hx[:, self.onward.units :])
         onward, onward_state = self.onward(x, first, timespans)
         backward, backward_state = self.backward(x.flip(1), second, None if timespans is None else timespans.flip(1))
         return torch.cat([onward, backward.flip(1)], 2), torch.cat([onward_state, backward_state], 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from edgelnn.errors import ConfigError
 __all__ = ["AbstractLiquidLayer", "load_ncps_state_dict"]
 
 
-class AbstractLiquidLayer(nn.Module):
+class AbstractLiquidLayer(nn.Module, ABC):
     """A recurrent layer that reads (batch, time, features) and computes what the ncps module it holds would.
 
     Attributes:
@@ -24,7 +25,7 @@ class AbstractLiquidLayer(nn.Module):
         origin: The wiring in words, for messages.
     """
 
-    ncps: nn.Module
+    ncps: Any  # an nn.Module of a library without types
     features: int
     units: int
     outputs: int
@@ -68,9 +69,9 @@ class AbstractLiquidLayer(nn.Module):
                 raise ConfigError("got a time span of 0 or less, or NaN; time passes with every step.")
         return self.run(x, hx, timespans)
 
+    @abstractmethod
     def run(self, x: Tensor, hx: Tensor, timespans: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Compute `forward` on checked arguments; every final class has its own."""
-        raise TypeError(f"{type(self).__name__} is abstract: use CfCLayer, DenseCfCLayer or LTCLayer.")
+        """Compute `forward` on checked arguments."""
 
 
 class _MaskGuard:
@@ -115,8 +116,8 @@ def load_ncps_state_dict(layer: AbstractLiquidLayer, state_dict: Mapping[str, Te
     missing, foreign = sorted(own.keys() - state_dict.keys()), sorted(state_dict.keys() - own.keys())
     if missing or foreign:
         raise ConfigError(
-            f"got a state dict of another model: {len(missing)} names are missing ({', '.join(missing[:3]) or 'none'}), "
-            f"{len(foreign)} are foreign ({', '.join(foreign[:3]) or 'none'})."
+            f"got a state dict of another model: {_some(missing)} missing, {_some(foreign)} unknown. "
+            f"Expected that of ncps.torch.{type(layer.ncps).__name__} for {layer.origin}."
         )
     for name, value in own.items():
         if not name.endswith("sparsity_mask") and state_dict[name].shape != value.shape:
@@ -125,3 +126,8 @@ def load_ncps_state_dict(layer: AbstractLiquidLayer, state_dict: Mapping[str, Te
                 "Build the layer with the sizes the weights were trained with."
             )
     layer.ncps.load_state_dict(dict(state_dict))
+
+
+def _some(names: list[str]) -> str:
+    """Return how many names there are, and the first of them."""
+    return f"{len(names)} ({', '.join(names[:2])}, …)" if len(names) > 2 else ", ".join(names) or "none"

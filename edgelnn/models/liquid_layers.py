@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from edgelnn.errors import ConfigError
 from edgelnn.models.cfc import CfCLayer
 from edgelnn.models.dense_cfc import DenseCfCLayer
@@ -34,8 +32,8 @@ def layer_sizes(spec: CfCHead | LTCHead, scores: int) -> tuple[tuple[int, int], 
     if _every_unit_is_an_output(spec):
         if spec.outputs is not None:
             raise ConfigError(
-                f"got head.outputs={spec.outputs} with head.wiring={spec.wiring!r}: there every unit of a CfC is an output, and "
-                "a linear layer makes the class scores. Leave head.outputs out, or set head.wiring='auto'."
+                f"got head.outputs={spec.outputs} with head.wiring={spec.wiring!r}: there every unit of a CfC is an "
+                "output, and a linear layer makes the class scores. Leave head.outputs out, or set head.wiring='auto'."
             )
         return tuple((count, count) for count in units)
     if spec.outputs is None:
@@ -67,8 +65,8 @@ def build_layer(spec: CfCHead | LTCHead, *, features: int, units: int, outputs: 
     if isinstance(spec, CfCHead) and spec.wiring == "none":
         if spec.backbone_dropout and spec.backbone_layers == 1:
             raise ConfigError(
-                f"got head.backbone_dropout={spec.backbone_dropout:g} with head.backbone_layers=1; the dropout stands after "
-                "every layer of the backbone but the first. Set head.backbone_layers=2 or head.backbone_dropout=0.0."
+                f"got head.backbone_dropout={spec.backbone_dropout:g} with head.backbone_layers=1; the dropout stands "
+                "after every layer of the backbone but the first. Set head.backbone_layers=2 or leave the dropout out."
             )
         return DenseCfCLayer(
             features,
@@ -84,8 +82,8 @@ def build_layer(spec: CfCHead | LTCHead, *, features: int, units: int, outputs: 
     for name in ("backbone_units", "backbone_layers", "backbone_dropout"):
         if getattr(spec, name) != type(spec).model_fields[name].default:
             raise ConfigError(
-                f"got head.{name}={getattr(spec, name)} with head.wiring={spec.wiring!r}; only head.wiring='none' has a "
-                f"backbone. Leave head.{name} out."
+                f"got head.{name}={getattr(spec, name)} with head.wiring={spec.wiring!r}; only head.wiring='none' has "
+                f"a backbone. Leave head.{name} out."
             )
     return CfCLayer(features, plan, mode=spec.mode)
 

@@ -1,8 +1,9 @@
 """LTC: liquid time-constant cells, evaluated only where a synapse exists; the numbers are those of ncps.
 
 Papers: R. Hasani, M. Lechner, A. Amini, D. Rus, R. Grosu (2021), "Liquid time-constant networks", AAAI 35,
-doi:10.1609/aaai.v35i9.16936, equations 1 to 3 and algorithm 1 (the fused solver); M. Lechner et al. (2020), "Neural circuit
-policies enabling auditable autonomy", Nature Machine Intelligence 2, doi:10.1038/s42256-020-00237-3, for the wiring.
+doi:10.1609/aaai.v35i9.16936, equations 1 to 3 and algorithm 1 (the fused solver); for the wiring M. Lechner, R. Hasani,
+A. Amini et al. (2020), "Neural circuit policies enabling auditable autonomy", Nature Machine Intelligence 2,
+doi:10.1038/s42256-020-00237-3.
 
 Glossary (symbol of the paper → name here; ncps's name where it differs):
 
@@ -37,7 +38,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from edgelnn.models.liquid import AbstractLiquidLayer
-from edgelnn.models.ltc_solver import relax, sense, solve
+from edgelnn.models.ltc_senses import sense
+from edgelnn.models.ltc_solver import relax, solve
 from edgelnn.models.wirings import WiringPlan
 
 __all__ = ["FoldedLTC", "LTCLayer", "Synapses"]
@@ -64,7 +66,7 @@ class Synapses:
     reversal: Tensor
 
     def acting(self, first: int, last: int) -> Tensor:
-        """Return (2·(last - first), synapses): what they add to numerators, then denominators, of neurons first to last - 1."""
+        """Return (2·(last - first), synapses): what they add to neurons first to last - 1, numerators first."""
         column = torch.arange(len(self.source), device=self.source.device).repeat(2)
         row = torch.cat([self.target - first, self.target + (last - 2 * first)])
         strength = torch.cat([self.weight * self.reversal, self.weight])
@@ -75,7 +77,7 @@ class Synapses:
         return torch.stack([self.weight * self.reversal, self.weight]).view(2, targets, -1).transpose(0, 1).contiguous()
 
     def reading(self, first: int, last: int) -> Tensor:
-        """Return (synapses, last - first + 1): gains at the sources, which are neurons first to last - 1, then biases."""
+        """Return (synapses, last - first + 1): gains at the sources, neurons first to last - 1, then biases."""
         row = torch.arange(len(self.source), device=self.source.device)
         gains = self.gain.new_zeros(len(self.source), last - first).index_put((row, self.source - first), self.gain)
         return torch.cat([gains, self.bias[:, None]], 1)

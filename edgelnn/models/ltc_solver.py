@@ -1,9 +1,9 @@
-"""The solver of LTC as three differentiable functions, each with its backward pass written out.
+"""The solver of LTC as two differentiable functions, each with its backward pass written out.
 
-torch would record about ten small operations for every solver step, 168 steps for 28 steps of a sequence, and spend most of a
-training step on the recording. The functions here keep what the backward pass needs in a few large buffers and go through
-them in place. Symbols are those of `edgelnn.models.ltc`; everything is (neurons or synapses, time, batch), so that
-reading a synapse's source copies one stretch of memory.
+torch would record about ten small operations for every solver step, 168 steps for 28 steps of a sequence, and spend
+most of a training step on the recording. The functions here keep what the backward pass needs in a few large buffers
+and go through them in place. Symbols are those of `edgelnn.models.ltc`; everything is (neurons or synapses, time,
+batch), so that a row is one stretch of memory.
 """
 
 from __future__ import annotations
@@ -16,25 +16,7 @@ from torch.autograd.function import Function, once_differentiable
 
 from edgelnn.models.denormals import denormals_flushed
 
-__all__ = ["relax", "sense", "solve"]
-
-
-def sense(readings: Tensor, source: Tensor, gain: Tensor, bias: Tensor, acting: Tensor, leaks: Tensor) -> Tensor:
-    """Return what sensory synapses do to neurons: ``leaks + acting @ sigmoid(gain * readings[source] + bias)``.
-
-    Args:
-        readings: (sources, columns).
-        source: (synapses,) int64.
-        gain: (synapses,).
-        bias: (synapses,).
-        acting: (rows, synapses).
-        leaks: (rows,).
-
-    Returns:
-        (rows, columns).
-    """
-    sums: Tensor = _Sense.apply(readings, source, gain, bias, acting, leaks)
-    return sums
+__all__ = ["relax", "solve"]
 
 
 def relax(drive: Tensor, inertia: Tensor, start: Tensor, unfolds: int) -> Tensor:
@@ -51,7 +33,7 @@ def relax(drive: Tensor, inertia: Tensor, start: Tensor, unfolds: int) -> Tensor
     Returns:
         (time * unfolds + 1, neurons, batch): `start`, then the state after every solver step.
     """
-    trajectory: Tensor = _Relax.apply(drive, inertia, start, unfolds)
+    trajectory: Tensor = _Relax.apply(drive, inertia, start, unfolds)  # type: ignore[no-untyped-call]
     return trajectory
 
 
@@ -60,18 +42,18 @@ def solve(
 ) -> Tensor:
     """Return the states of neurons that act on each other.
 
-    Neurons are numbered so that those who receive (R of them) stand first and those whose trajectory is given follow. In every
-    solver step, with v all of them and a row of ones below,
+    Neurons are numbered so that those who receive (R of them) stand first and those whose trajectory is given follow.
+    In every solver step, with v all of them and a row of ones below,
 
         opened = sigmoid(reading @ v)
         numerator, denominator = drive + acting @ opened
         v = (numerator + inertia * v) / (denominator + inertia)            for the first R
 
     Args:
-        reading: (synapses, neurons + 1): gains, and biases in the last column; or its last columns only, where no synapse
-            reads the first neurons.
-        acting: (2 * R, synapses): numerators, then denominators; or (R, 2, sources) where every one of the R neurons has a
-            synapse from each of as many sources, and synapses are ordered by target.
+        reading: (synapses, neurons + 1): gains, and biases in the last column; or its last columns only, where no
+            synapse reads the first neurons.
+        acting: (2 * R, synapses): numerators, then denominators; or (R, 2, sources) where every one of the R neurons
+            has a synapse from each of as many sources, and synapses are ordered by target.
         drive: (2, R, time, batch): numerators and denominators before any synapse between neurons, inertia left out.
         inertia: (R, time, batch), or (R, 1, 1) where it does not change.
         given: (time * unfolds, neurons - R, batch): states before every solver step.
@@ -81,35 +63,10 @@ def solve(
     Returns:
         (time, R, batch): states after every step of the sequence.
     """
-    states: Tensor = _Solve.apply(reading, acting, drive, inertia, given, start, unfolds)
+    states: Tensor = _Solve.apply(  # type: ignore[no-untyped-call]
+        reading, acting, drive, inertia, given, start, unfolds
+    )
     return states
-
-
-class _Sense(Function):
-    """See `sense`."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, readings: Tensor, source: Tensor, gain: Tensor, bias: Tensor, acting: Tensor, leaks: Tensor
-    ) -> Tensor:
-        """Open every synapse in one buffer, then add up."""
-        opened = readings.index_select(0, source).mul_(gain[:, None]).add_(bias[:, None]).sigmoid_()
-        ctx.save_for_backward(readings, source, gain, acting, opened)
-        return torch.addmm(leaks[:, None], acting, opened)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Return gradients of readings, gain, bias, acting and leaks."""
-        readings, source, gain, acting, opened = ctx.saved_tensors
-        with denormals_flushed():
-            of_z = torch.ops.aten.sigmoid_backward(torch.mm(acting.t(), grad), opened)
-            of_gain = readings.index_select(0, source).mul_(of_z).sum(1)
-            of_bias, of_acting, of_leaks = of_z.sum(1), torch.mm(grad, opened.t()), grad.sum(1)
-            of_readings = None
-            if ctx.needs_input_grad[0]:
-                of_readings = torch.zeros_like(readings).index_add_(0, source, of_z.mul_(gain[:, None]))
-        return of_readings, None, of_gain, of_bias, of_acting, of_leaks
 
 
 class _Relax(Function):
@@ -194,7 +151,8 @@ class _Solve(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Return gradients of every tensor, from the last solver step to the first.
 
-        With q = dL/dv' / denominator, the numerator's gradient is q and the denominator's -q * v'; the sign is kept in `signed`.
+        With q = dL/dv' / denominator, the numerator's gradient is q and the denominator's -q * v'; the sign is kept in
+        `signed`.
         """
         reading, acting, inertia, v, opened, sums = ctx.saved_tensors
         steps, receivers, batch = grad.shape
@@ -246,9 +204,9 @@ class _Solve(Function):
 
 
 class _Form:
-    """How openings become sums, in the two forms of `acting`: one matrix (2R, synapses), or one (2, sources) per target.
+    """How openings become sums, in the two forms of `acting`: one matrix (2R, synapses), or one (2, sources) a target.
 
-    Sums are stored as 2R rows: numerators then denominators in the first form, both of each target in turn in the second.
+    Sums are 2R rows: numerators, then denominators in the first form; both of each target in turn in the other.
     """
 
     def __init__(self, acting: Tensor, receivers: int) -> None:
@@ -273,8 +231,12 @@ class _Form:
         if not self.by_target:
             return opened.unbind(0)
         if swapped:
-            return opened.unflatten(2, (self.receivers, -1)).transpose(1, 2).unbind(0)
-        return opened.unflatten(1, (self.receivers, -1)).unbind(0)
+            return (
+                opened.unfold(2, opened.shape[2] // self.receivers, opened.shape[2] // self.receivers)
+                .transpose(1, 2)
+                .unbind(0)
+            )
+        return opened.view(len(opened), self.receivers, -1, opened.shape[2]).unbind(0)
 
     def arrange(self, numerator: Tensor, denominator: Tensor) -> tuple[Tensor, ...]:
         """Return (R, time, batch) each as sums, one per step of the sequence."""

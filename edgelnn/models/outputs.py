@@ -30,9 +30,8 @@ def choose_output(head: HeadSpec, task: Task, classes: int) -> tuple[OutputActiv
     """
     least = 1 if task == "multi-label" else 2
     if classes < least or (task == "binary-class" and classes != 2):
-        raise ConfigError(
-            f"got {classes} classes for a {task} task; expected {'exactly 2' if task == 'binary-class' else f'{least} or more'}."
-        )
+        expected = "exactly 2" if task == "binary-class" else f"{least} or more"
+        raise ConfigError(f"got {classes} classes for a {task} task; expected {expected}.")
     if task == "multi-label":
         if head.output == "softmax":
             raise ConfigError(

@@ -1,9 +1,9 @@
 """A recurrence of linear maps and elementwise rules, differentiable, its backward pass written out.
 
-Every step of a CfC is a chain of stages ``z = matrix @ value + drive; value = rule(z)``, the last value being the state that the next
-step begins with. Going back in time, only the linear part is sequential: the rules' derivatives depend on numbers that the forward
-pass has already met, so they are taken for all steps at once, and one product and one multiplication a stage remain for each step.
-Everything is (units, batch) inside, so that every gate is one stretch of memory.
+Every step of a CfC is a chain of stages ``z = matrix @ value + drive; value = rule(z)``, the last value being the state
+that the next step begins with. Going back in time, only the linear part is sequential: the rules' derivatives depend on
+numbers that the forward pass has already met, so they are taken for all steps at once, and one product and one
+multiplication a stage remain for each step. Everything is (units, batch), so that a gate is one stretch of memory.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Stage:
         drive: (time, gates·units, batch), or (gates·units, 1) where it is the same in every step.
         rule: What makes z a value.
         gates: How many z make one element of the value.
-        extras: Further arguments of the rule: (time, units, batch), or (units, 1) where they are the same in every step.
+        extras: Further arguments of the rule: (time, units, batch), or (units, 1) where they do not change.
     """
 
     matrix: Tensor
@@ -56,7 +56,8 @@ def recur(stages: Sequence[Stage], start: Tensor, steps: int, held: Sequence[int
         (steps, units, batch).
     """
     tensors = [tensor for stage in stages for tensor in (stage.matrix, stage.drive, *stage.extras)]
-    states: Tensor = _Recur.apply(_Plan(tuple(stages), steps, tuple(held)), start, *tensors)
+    plan = _Plan(tuple(stages), steps, tuple(held))
+    states: Tensor = _Recur.apply(plan, start, *tensors)  # type: ignore[no-untyped-call]
     return states
 
 

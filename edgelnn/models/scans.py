@@ -79,8 +79,8 @@ def build_scan(spec: ScanSpec, map_shape: tuple[int, ...]) -> Scan:
             below = next(steps for steps in range(spec.steps, 0, -1) if size % steps == 0)
             above = next((steps for steps in range(spec.steps, size) if size % steps == 0), size)
             raise ConfigError(
-                f"got scan.steps={spec.steps}; the {size} features of a map of {'×'.join(map(str, map_shape))} are cut into "
-                f"equal chunks, so steps must divide {size}. Nearest: {below} or {above}."
+                f"got scan.steps={spec.steps}; a map of {'×'.join(map(str, map_shape))} is cut into equal chunks, "
+                f"so steps must divide {size}. Nearest: {below} or {above}."
             )
         return Scan(map_shape, straight, spec.steps)
     if volume:

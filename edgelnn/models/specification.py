@@ -125,8 +125,9 @@ class LiquidHead(Head):
 
     Attributes:
         units: Neurons of the layer, or a list with one number per stacked layer.
-        outputs: Output (motor) neurons per layer. Left out: the number of class scores in the last layer where the read-out
-            is ``last`` or ``mean`` in one direction, and half the units elsewhere. Where the last layer's outputs are not the class scores, a linear layer follows.
+        outputs: Output (motor) neurons per layer. Left out: the number of class scores in the last layer where the
+            read-out is ``last`` or ``mean`` in one direction, and half the units elsewhere. Where the last layer's
+            outputs are not the class scores, a linear layer follows.
         wiring: ``auto`` (NCP with units and outputs), ``full`` (FullyConnected).
         activation: Between stacked layers.
         sparsity: Of the ``auto`` wiring.

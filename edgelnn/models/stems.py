@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from edgelnn.errors import ConfigError
-from edgelnn.models.specification import ConvLayer, ConvStem, IdentityStem, StemSpec
+from edgelnn.models.specification import ConvLayer, IdentityStem, StemSpec
 
 __all__ = ["ConvBlock", "build_stem", "stem_map_shape"]
 
@@ -52,8 +52,8 @@ def build_stem(spec: StemSpec, image_shape: tuple[int, int, int]) -> nn.Sequenti
     stem_map_shape(spec, image_shape)
     if isinstance(spec, IdentityStem):
         return nn.Sequential()
-    channels = [image_shape[0], *(layer.channels for layer in spec.layers)]
-    return nn.Sequential(*(ConvBlock(before, layer) for before, layer in zip(channels, spec.layers, strict=False)))
+    channels = [image_shape[0], *(layer.channels for layer in spec.layers[:-1])]
+    return nn.Sequential(*(ConvBlock(before, layer) for before, layer in zip(channels, spec.layers, strict=True)))
 
 
 def stem_map_shape(spec: StemSpec, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -62,6 +62,7 @@ def stem_map_shape(spec: StemSpec, image_shape: tuple[int, int, int]) -> tuple[i
     Raises:
         ConfigError: A layer's kernel or pooling window is larger than the map it gets.
 
+    >>> from edgelnn.models.specification import ConvStem
     >>> stem_map_shape(ConvStem(layers=[ConvLayer(channels=6, kernel=5, pool=2)]), (1, 28, 28))
     (6, 12, 12)
     """
@@ -84,7 +85,7 @@ def _windows(side: int, window: int, stride: int, padding: int, where: str) -> i
     """Return how many windows fit along one side of a map."""
     if side + 2 * padding < window:
         raise ConfigError(
-            f"got {where}={window}; the map is only {side} wide there with padding {padding}, so nothing would be left. "
-            "Use smaller windows, fewer layers, more padding or larger images."
+            f"got {where}={window}; a side of the map is only {side} there (padding {padding}), so nothing would be "
+            "left. Use smaller windows, fewer layers, more padding or larger images."
         )
     return (side + 2 * padding - window) // stride + 1

@@ -23,9 +23,9 @@ _DEFAULT_SEEDS = {"auto": 22222, "full": 1111}
 class WiringPlan:
     """What a wiring is made from.
 
-    ``auto`` is the neural circuit policy of Lechner et al. (2020), "Neural circuit policies enabling auditable autonomy",
-    Nature Machine Intelligence 2, doi:10.1038/s42256-020-00237-3: sensory → inter → command → motor neurons, its sizes
-    derived from `units` and `outputs`. ``full`` joins every neuron with every neuron.
+    ``auto`` is the neural circuit policy of M. Lechner, R. Hasani, A. Amini et al. (2020), "Neural circuit policies
+    enabling auditable autonomy", Nature Machine Intelligence 2, doi:10.1038/s42256-020-00237-3: sensory → inter →
+    command → motor neurons, their numbers derived from `units` and `outputs`. ``full`` joins all with all.
 
     Attributes:
         kind: ``auto`` or ``full``.
@@ -51,8 +51,8 @@ class WiringPlan:
         """Check that a wiring of these sizes exists."""
         if self.kind == "auto" and not 1 <= self.outputs <= self.units - 3:
             raise ConfigError(
-                f"got {self.outputs} outputs of {self.units} units for head.wiring='auto'; it takes 1 to units - 3 outputs. "
-                f"Set head.units to at least {self.outputs + 3}."
+                f"got {self.outputs} outputs of {self.units} units for head.wiring='auto'; it takes 1 to units - 3 "
+                f"outputs. Set head.units to at least {self.outputs + 3}."
             )
         if not 1 <= self.outputs <= self.units:
             raise ConfigError(
@@ -74,7 +74,7 @@ class WiringPlan:
         return ncps.wirings.FullyConnected(self.units, self.outputs, self.effective_seed)
 
     def build(self, features: int) -> Wiring:
-        """Return a new ncps wiring with its synapses, from `features` sensory neurons; to look at, not to build models on."""
+        """Return a new ncps wiring with synapses from `features` sensory neurons; to look at, not to build on."""
         wiring = self.fresh()
         wiring.build(features)
         return wiring
