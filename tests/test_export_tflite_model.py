@@ -15,6 +15,7 @@ from edgelnn.errors import ExportError, UnsupportedModelError
 from edgelnn_export.formats.tflite_packing import pack_model
 from edgelnn_export.graph import Graph, Node
 from edgelnn_export.graph_builder import GraphBuilder
+from edgelnn_export.inspection import inspect_model
 from edgelnn_export.reference_evaluator import evaluate
 from edgelnn_export.tflite_model import write_tflite
 from tests.operator_graphs import (
@@ -184,11 +185,24 @@ def test_packing_a_file_again_changes_nothing() -> None:
     assert pack_model(schema.ModelT.InitFromPackedBuf(model)) == model
 
 
+@pytest.mark.parametrize("kernels", KERNELS)
 @pytest.mark.parametrize("name", FUSED)
-def test_fused_recurrent_operators_are_refused(name: str) -> None:
+def test_recurrent_operators_are_written_out(name: str, kernels: str) -> None:
     graph = make_graph(SEQUENCE, FUSED[name], "channels_last")
-    with pytest.raises(UnsupportedModelError, match=r"got the operator '(lstm|gru)'; TFLite files take .*Lower it"):
-        write_tflite(graph)
+    model = write_tflite(graph)
+    assert_agrees(graph, model, kernels)
+    assert "UNIDIRECTIONAL_SEQUENCE_LSTM" not in inspect_model(model).operator_counts
+
+
+def test_a_recurrent_operator_in_a_loop_is_written_out() -> None:
+    def build(b: GraphBuilder, w: Any) -> str:
+        inner, names = b.body([(1, 5), (1, 6, 4)])
+        (last,) = inner.add_node("lstm", (names[1], w(20, 4), w(20, 5), w(20)), result="last")
+        body = inner.finish_body(names, (inner.tanh(inner.add(names[0], last)),))
+        return b.loop(body, states=[w(1, 5)], invariants=[b.input], steps=3)[0]
+
+    graph = make_graph(SEQUENCE, build, "channels_last")
+    assert_agrees(graph, write_tflite(graph), batches=(1,))
 
 
 @pytest.mark.parametrize("name", ["conv", "pool_max"])

@@ -44,10 +44,12 @@ def write_tflite(graph: Graph) -> bytes:
         if error.name is None or error.name.split(".")[0] not in ("ai_edge_litert", "flatbuffers"):
             raise
         raise MissingExtraError("the TFLite writer", "ai-edge-litert", "export") from error
+    from edgelnn_export.formats.recurrent_steps import write_out_recurrent
     from edgelnn_export.formats.tflite_assembly import TfliteFile
     from edgelnn_export.formats.tflite_operators import write_nodes
     from edgelnn_export.formats.tflite_packing import pack_model
 
+    graph = write_out_recurrent(graph)
     file = TfliteFile(graph.constants, graph.layout)
     main = file.subgraph(graph.shapes, graph.nodes, (graph.output,))
     free = all(node.op != "loop" for node in graph.nodes)
