@@ -246,3 +246,14 @@ def test_demo_goes_the_whole_path(tmp_path: Path) -> None:
     before = files_under(folder)
     assert_one_clear_line(run_cli("demo", "--out", folder), "--force", code=[1])
     assert files_under(folder) == before
+
+
+def test_inspect_shows_where_the_bytes_go(tiny_bundle: Bundle) -> None:
+    file = tiny_bundle.folder / "model-float32.onnx"
+    found = run_cli("inspect", file, "--json").json
+    assert sum(found["bytes_by_cause"].values()) == found["size_bytes"] == file.stat().st_size
+    assert found["holds_integers"] is False
+    shown = run_cli("inspect", file)
+    assert shown.code == 0
+    assert "input image n×1×28×28 float32" in shown.out
+    assert "the numbers of weights and biases" in shown.out

@@ -11,14 +11,26 @@ from typing import Annotated
 import typer
 
 from edgelnn import __version__
-from edgelnn.cli import compare, datasets, demo, doctor, evaluate, experiments, export, predict, profile, train
+from edgelnn.cli import (
+    compare,
+    datasets,
+    demo,
+    doctor,
+    evaluate,
+    experiments,
+    export,
+    inspect,
+    predict,
+    profile,
+    train,
+)
 from edgelnn.cli.errors import run_guarded
 from edgelnn.cli.output import print_data
 
 __all__ = ["app", "main"]
 
 PATH = "From images to a measured model"
-JUDGE = "Judge"
+JUDGE = "Judge and compare"
 LOOK = "Look around"
 
 app = typer.Typer(
@@ -56,6 +68,7 @@ app.command("profile", rich_help_panel=PATH)(profile.profile)
 app.command("predict", rich_help_panel=PATH)(predict.predict)
 app.command("evaluate", rich_help_panel=JUDGE)(evaluate.evaluate)
 app.command("compare", rich_help_panel=JUDGE)(compare.compare)
+app.command("inspect", rich_help_panel=JUDGE)(inspect.inspect)
 app.command("experiments", rich_help_panel=LOOK)(experiments.experiments)
 app.command("datasets", rich_help_panel=LOOK)(datasets.datasets)
 app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
