@@ -114,7 +114,7 @@ def _fail_where_required(checks: Sequence[Check]) -> None:
 
 def _refuse_foreign_files(folder: Path) -> None:
     """Raise `WriteError` where replacing a bundle's folder would lose something that no export wrote."""
-    if not folder.is_dir() or not (folder / MANIFEST_FILE).is_file():
+    if not (folder / MANIFEST_FILE).exists():
         return
     foreign = sorted(entry.name for entry in folder.iterdir() if not _OURS.fullmatch(entry.name) or entry.is_dir())
     if foreign:

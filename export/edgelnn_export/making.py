@@ -13,10 +13,10 @@ from edgelnn.errors import ExportError
 from edgelnn.models import Classifier
 from edgelnn.preprocessing import Layout, Preprocessing
 from edgelnn_export.graph import Graph
+from edgelnn_export.inspection import inspect_model
 from edgelnn_export.lowering import lower
 from edgelnn_export.onnx_model import write_onnx
 from edgelnn_export.quantization import Candidate
-from edgelnn_export.quantization.contents import read_contents
 from edgelnn_export.quantization.onnx_quantizer import quantize_onnx
 from edgelnn_export.quantization.tflite_quantizer import quantize_tflite
 from edgelnn_export.tflite_model import write_tflite
@@ -57,10 +57,8 @@ class Maker:
             images = self._preprocessing(self._calibration, LAYOUTS[candidate.format])
         quantize = quantize_onnx if candidate.format == "onnx" else quantize_tflite
         quantized = quantize(data, candidate.recipe, images)
-        if not read_contents(quantized, candidate.format).holds_integers:
-            raise ExportError(
-                "the quantizer changed nothing: the file holds neither integer weights nor integer products"
-            )
+        if not inspect_model(quantized).holds_integers:
+            raise ExportError("the quantizer changed nothing: no weight and no product in the file is an integer one")
         return quantized
 
     def _graph(self, model_format: ModelFormat) -> Graph:

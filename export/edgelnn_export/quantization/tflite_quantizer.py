@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from edgelnn.errors import ExportError, MissingExtraError
 from edgelnn_export.chatter import logged_chatter
-from edgelnn_export.quantization.contents import read_tflite_model
 from edgelnn_export.quantization.recipe import Recipe
 from edgelnn_export.quantization.scope import Operator, Place, before_recurrence
 
@@ -39,7 +38,7 @@ def quantize_tflite(data: bytes, recipe: Recipe, images: NDArray[np.float32] | N
             from ai_edge_quantizer import qtyping, quantizer, recipe_manager  # type: ignore[import-untyped]
     except ModuleNotFoundError as error:
         raise MissingExtraError("quantizing TFLite files", "ai-edge-quantizer", "export") from error
-    model = read_tflite_model(data)
+    model = _read_model(data)
     rules = recipe_manager.RecipeManager()
     everything = qtyping.TFLOperationName.ALL_SUPPORTED
     if recipe.range == "static":
@@ -58,7 +57,7 @@ def quantize_tflite(data: bytes, recipe: Recipe, images: NDArray[np.float32] | N
             worker = quantizer.Quantizer(bytearray(data), rules.get_quantization_recipe())
             ranges = _calibrated(worker, model, images) if recipe.range == "static" else None
             result = worker.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-            quantized = read_tflite_model(bytes(result.quantized_model))
+            quantized = _read_model(bytes(result.quantized_model))
     except ExportError:
         raise
     except Exception as error:
@@ -135,6 +134,18 @@ def _cleaned(model: Any) -> bytes:
     model.description = None
     model.metadata = None
     return pack_model(model)
+
+
+def _read_model(data: bytes) -> Any:
+    """Return a file as the schema's `ModelT`, contents that stand behind the flatbuffer put in their buffers."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    for buffer in model.buffers:
+        if buffer.offset > 1:
+            buffer.data = np.frombuffer(data[buffer.offset : buffer.offset + buffer.size], np.uint8)
+            buffer.offset = buffer.size = 0
+    return model
 
 
 def _text(name: bytes | str) -> str:

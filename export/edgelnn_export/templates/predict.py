@@ -134,10 +134,16 @@ def main():
     run = load_model(HERE / variant["file"])
     if options.check and not check(run, manifest, variant):
         return 1
+    if manifest["synthetic"]:
+        print("trained on synthetic images: its answers mean nothing for real ones", file=sys.stderr)
     for path in options.images:
         if not path.is_file():
             parser.error(f"{path} is not a file")
-        for label, image in load_pixels(path, tuple(manifest["preprocessing"]["image_shape"])):
+        try:
+            images = load_pixels(path, tuple(manifest["preprocessing"]["image_shape"]))
+        except (OSError, ValueError, KeyError) as error:
+            sys.exit(f"{path}: cannot be read as images: {error}")
+        for label, image in images:
             probabilities = by_class(run(preprocess(image, manifest, variant["layout"])), manifest)
             named = zip(manifest["class_names"], probabilities, strict=True)
             shown = "  ".join(f"{each} {p:.4f}" for each, p in named)
