@@ -122,7 +122,7 @@ def test_repeated_runs_give_the_same_numbers(boards: Path, tmp_path: Path, board
 def test_counts_do_not_depend_on_how_many_inferences_are_counted(boards: Path, model: Path) -> None:
     few = count_instructions(model, board="pi4", boards_root=boards, inferences=5)
     many = count_instructions(model, board="pi4", boards_root=boards, inferences=50)
-    assert abs(few.total - many.total) <= 0.001 * many.total
+    assert abs(few.total - many.total) <= 100  # What Python does besides, spread over the inferences counted.
 
 
 @pytest.mark.board

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import edgelnn
+import edgelnn_profiling
 from edgelnn.decode import encode
 from edgelnn_profiling import Plan, Report, profile
 from edgelnn_profiling.executor import LocalExecutor
@@ -251,6 +253,34 @@ def test_a_model_of_a_fixed_batch_counts_its_images(tmp_path: Path) -> None:
     assert timing is not None
     assert [found.batch for found in timing.throughput] == [4]
     assert timing.throughput[0].images_per_s == pytest.approx(4 / timing.inference.p50_s)
+
+
+@pytest.mark.board
+@pytest.mark.parametrize(("site", "formats"), [("site", ("onnx", "tflite")), ("site_tfl", ("tflite",))])
+def test_a_bundle_is_profiled_on_an_emulated_board(tmp_path: Path, site: str, formats: tuple[str, ...]) -> None:
+    """The worker's whole way on the aarch64 builds, with numpy 1 too; what the clock says there means nothing."""
+    named = os.environ.get("EDGELNN_BOARDS", "")
+    if not named:
+        pytest.skip("EDGELNN_BOARDS is not set: it names the folder of the emulated boards")
+    folder = make_bundle(tmp_path / "bundle", formats=formats).folder
+    (tmp_path / "packages").mkdir()
+    for package in (edgelnn, edgelnn_profiling):
+        home = Path(package.__path__[0])
+        (tmp_path / "packages" / home.name).symlink_to(home)
+    environment = {"PYTHONPATH": f"{named}/pi4/opt/{site}:{tmp_path / 'packages'}"}
+    executor = LocalExecutor(f"{named}/bin/pi4-python", environment)
+    report = profile(folder, SHORT, executor=executor)
+    assert report.machine.board == "Raspberry Pi 4 Model B Rev 1.2"
+    assert report.machine.cpu == "Cortex-A72"
+    assert report.machine.architecture == "aarch64"
+    assert report.machine.versions["numpy"].startswith("1." if site == "site_tfl" else "2.")
+    assert (report.before.governor, report.before.temperature_c) == ("ondemand", 48.312)
+    assert [result.error for result in report.results] == [None] * len(formats)
+    for result in report.results:
+        assert result.parity is not None
+        assert result.parity.max_error < 1e-5
+        assert result.timing is not None
+    assert report.results[-1].runtime == ("tflite-runtime" if site == "site_tfl" else "ai-edge-litert")
 
 
 @pytest.mark.slow

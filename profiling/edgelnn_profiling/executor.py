@@ -46,20 +46,29 @@ class AbstractExecutor(ABC):
 
 
 class LocalExecutor(AbstractExecutor):
-    """Workers on this machine, with this Python."""
+    """Workers on this machine.
+
+    Args:
+        python: The interpreter; this one unless told.
+        environment: Variables to set for workers.
+    """
+
+    def __init__(self, python: str | None = None, environment: Mapping[str, str] | None = None) -> None:
+        self.python = sys.executable if python is None else python
+        # numpy's own threads would take memory for buffers that nothing here uses.
+        self.environment = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **(environment or {})}
 
     def execute(self, request: Mapping[str, Any], *, timeout_s: float) -> Outcome:
         """Start a worker process; whatever becomes of it, this returns."""
-        # numpy's own threads would take memory for buffers that nothing here uses.
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        command = [sys.executable, "-P", "-m", "edgelnn_profiling.worker"]
+        # -P: a module that lies in the current folder is not what is meant by its name.
+        command = [self.python, "-P", "-m", "edgelnn_profiling.worker"]
         try:
             done = subprocess.run(
                 command,
                 input=(json.dumps(request) + "\n").encode(),
                 capture_output=True,
                 timeout=timeout_s,
-                env=environment,
+                env={**os.environ, **self.environment},
                 check=False,
             )
         except subprocess.TimeoutExpired as error:

@@ -1,8 +1,8 @@
-"""Run a model and mark two regions for the counting plugin: the first of n inferences, the second of 2n.
+"""Run a model and mark regions for the counting plugin: n inferences to rehearse, then n, then 2n.
 
     python -m edgelnn_profiling.emulation.count_inference MODEL FORMAT N
 
-What an inference costs is the difference of the regions, divided by n: the marks themselves fall out of it. The
+What an inference costs is the difference of the last two, divided by n: the marks themselves fall out of it. The
 inference is the one that is timed elsewhere (`AbstractRuntime.invoke`), on input of zeros and ones. The one line that
 is printed names the runtime and its version.
 """
@@ -16,8 +16,8 @@ import numpy as np
 from edgelnn_profiling.model_files import ModelFormat
 from edgelnn_profiling.runtimes import open_runtime
 
-WARM_UP = 5
-FIRST, SECOND = 5, 7
+# The rehearsal is for Python, which changes the code of a loop while it runs for the first few times.
+REHEARSAL, FIRST, SECOND = 1, 5, 7
 
 
 def mark(number: int) -> None:
@@ -35,11 +35,9 @@ def main(model: str, model_format: ModelFormat, inferences: int) -> None:
     # Not numpy.random, which would have to be imported under emulation; and no subnormal numbers.
     runtime.set_input((np.arange(int(np.prod(shape))) % 2).reshape(shape).astype(runtime.input.dtype))
     invoke = runtime.invoke
-    for _ in range(WARM_UP):
-        invoke()
     gc.collect()
     gc.disable()
-    for begin, count in ((FIRST, inferences), (SECOND, 2 * inferences)):
+    for begin, count in ((REHEARSAL, inferences + 20), (FIRST, inferences), (SECOND, 2 * inferences)):
         repeats = range(count)
         mark(begin)
         for _ in repeats:
