@@ -26,32 +26,71 @@ if TYPE_CHECKING:
     from edgelnn.preprocessing import Preprocessing as Preprocessing
     from edgelnn.run import Run as Run
     from edgelnn.training import Experiment as Experiment
+    from edgelnn.training import Metrics as Metrics
+    from edgelnn.training import TrainingListener as TrainingListener
+    from edgelnn.training import evaluate_predictions as evaluate_predictions
     from edgelnn.training import list_experiments as list_experiments
     from edgelnn.training import load_experiment as load_experiment
     from edgelnn.training import train as train
+    from edgelnn_export import build_bundle as build_bundle
+    from edgelnn_profiling import Plan as Plan
+    from edgelnn_profiling import Report as Report
+    from edgelnn_profiling import profile as profile
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Bundle": "edgelnn.bundle",
-    "Manifest": "edgelnn.bundle",
-    "Variant": "edgelnn.bundle",
     "Dataset": "edgelnn.data",
-    "list_datasets": "edgelnn.data",
-    "load_dataset": "edgelnn.data",
     "EdgelnnError": "edgelnn.errors",
-    "load_images": "edgelnn.inputs",
+    "Experiment": "edgelnn.training",
+    "Manifest": "edgelnn.bundle",
+    "Metrics": "edgelnn.training",
+    "Plan": "edgelnn_profiling",
+    "Preprocessing": "edgelnn.preprocessing",
+    "Report": "edgelnn_profiling",
+    "Run": "edgelnn.run",
+    "TrainingListener": "edgelnn.training",
+    "Variant": "edgelnn.bundle",
+    "build_bundle": "edgelnn_export",
     "build_classifier": "edgelnn.models",
     "count_parameters": "edgelnn.models",
-    "Preprocessing": "edgelnn.preprocessing",
-    "Run": "edgelnn.run",
-    "Experiment": "edgelnn.training",
+    "evaluate_predictions": "edgelnn.training",
+    "list_datasets": "edgelnn.data",
     "list_experiments": "edgelnn.training",
+    "load_dataset": "edgelnn.data",
     "load_experiment": "edgelnn.training",
+    "load_images": "edgelnn.inputs",
+    "profile": "edgelnn_profiling",
     "train": "edgelnn.training",
 }
 
-__all__ = ["__version__", *_HOMES]
+__all__ = [
+    "Bundle",
+    "Dataset",
+    "EdgelnnError",
+    "Experiment",
+    "Manifest",
+    "Metrics",
+    "Plan",
+    "Preprocessing",
+    "Report",
+    "Run",
+    "TrainingListener",
+    "Variant",
+    "__version__",
+    "build_bundle",
+    "build_classifier",
+    "count_parameters",
+    "evaluate_predictions",
+    "list_datasets",
+    "list_experiments",
+    "load_dataset",
+    "load_experiment",
+    "load_images",
+    "profile",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

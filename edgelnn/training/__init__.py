@@ -44,7 +44,25 @@ _HOMES = {
     "train": "trainer",
 }
 
-__all__ = [*_HOMES]
+__all__ = [
+    "ClassMetrics",
+    "DataSpec",
+    "EpochReport",
+    "Experiment",
+    "ExperimentInfo",
+    "Metrics",
+    "Schedule",
+    "TrainingListener",
+    "TrainingSpec",
+    "TrainingStart",
+    "evaluate_predictions",
+    "format_experiment",
+    "list_experiments",
+    "load_experiment",
+    "load_experiment_dataset",
+    "predict_probabilities",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
