@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,33 @@ def test_convolutions_of_any_shape(
 def test_linear_layers_of_any_shape(middle: list[int], sizes: tuple[int, int], bias: bool, batch: int) -> None:
     graph = make_graph((1, *middle, sizes[0]), linear(sizes[1], bias=bias), "channels_first")
     assert_agrees(graph, write_onnx(graph), batch)
+
+
+def test_a_product_and_a_sum_are_one_operator() -> None:
+    def build(b: GraphBuilder, w: Any) -> str:
+        steps = b.split(b.reshape(b.linear(b.input, w(5, 4)), (1, 30)), 1, (5,) * 6)
+        weight, h = w(5, 5), b.tanh(steps[0])
+        for step in steps[1:]:
+            h = b.tanh(b.add(step, b.linear(h, weight)))
+        return b.add(b.linear(h, w(3, 5)), w(1, 3))
+
+    graph = make_graph(SEQUENCE, build, "channels_first")
+    model = write_onnx(graph)
+    assert_agrees(graph, model)
+    counts = Counter(node.op_type for node in onnx.load_from_string(model).graph.node)
+    assert counts == {"MatMul": 1, "Reshape": 1, "Split": 1, "Gemm": 6, "Tanh": 6}
+
+
+def test_a_product_that_serves_something_else_stays_one() -> None:
+    def build(b: GraphBuilder, w: Any) -> str:
+        first, second = (b.linear(b.input, w(3, 4)) for _ in range(2))
+        wide = b.add(b.linear(b.input, w(1, 4)), first)  # the product is the smaller of the two
+        return b.concat([b.add(first, b.tanh(first)), b.add(second, second), wide], 1)
+
+    graph = make_graph((1, 4), build, "channels_first")
+    model = write_onnx(graph)
+    assert_agrees(graph, model)
+    assert Counter(node.op_type for node in onnx.load_from_string(model).graph.node)["MatMul"] == 3
 
 
 @pytest.mark.parametrize("name", ["whole_network", "loop_carried", "lstm_both"])

@@ -55,7 +55,7 @@ def write_onnx(graph: Graph, *, batch: int | None = None) -> bytes:
     assembly = Assembly(graph.shapes, graph.constants, graph.layout, batch)
     assembly.bind(graph.input, INPUT)
     assembly.bind(graph.output, OUTPUT)
-    write_nodes(assembly, graph.nodes)
+    write_nodes(assembly, graph.nodes, [graph.output])
     assembly.read(graph.output)
 
     def described(name: str, shape: tuple[int, ...]) -> ValueInfoProto:

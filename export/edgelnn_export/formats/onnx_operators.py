@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -16,19 +17,58 @@ from edgelnn_export.operators import attribute
 __all__ = ["write_nodes"]
 
 
-def write_nodes(assembly: Assembly, nodes: tuple[Node, ...]) -> None:
+def write_nodes(assembly: Assembly, nodes: Sequence[Node], results: Sequence[str]) -> None:
     """Write nodes in their order.
+
+    Args:
+        assembly: Where to.
+        nodes: Of a graph, or of the body of a loop.
+        results: The values that are its outputs.
 
     Raises:
         UnsupportedModelError: There is an operator that the writer does not know.
     """
+    sums = _sums(assembly, nodes, results)
+    merged = {linear.outputs[0] for linear in sums.values()}
     for node in nodes:
-        if node.op == "loop":
+        if node.outputs[0] in merged:
+            continue
+        if node.outputs[0] in sums:
+            _write_sum(assembly, node, sums[node.outputs[0]])
+        elif node.op == "loop":
             write_loop(assembly, node, write_nodes)
         elif node.op in _WRITERS:
             _WRITERS[node.op](assembly, node)
         else:
             raise UnsupportedModelError(f"got the operator {node.op!r}; ONNX files take {', '.join(sorted(_WRITERS))}.")
+
+
+def _sums(a: Assembly, nodes: Sequence[Node], results: Sequence[str]) -> dict[str, Node]:
+    """Return the linear layers without bias that serve one sum alone, by that sum: `Gemm` is both in one."""
+    uses = Counter(name for node in nodes for name in node.inputs)
+    uses.update(results)
+    plain = {
+        node.outputs[0]: node
+        for node in nodes
+        if node.op == "linear"
+        and len(node.inputs) == 2
+        and attribute(node, "activation") == "none"
+        and len(a.shape(node.inputs[0])) == 2
+        and uses[node.outputs[0]] == 1
+    }
+    found = {}
+    for node in nodes:
+        own = [name for name in node.inputs if name in plain and a.shape(name) == a.shape(node.outputs[0])]
+        if node.op == "add" and own:
+            found[node.outputs[0]] = plain.pop(own[0])
+    return found
+
+
+def _write_sum(a: Assembly, node: Node, linear: Node) -> None:
+    x, weight = linear.inputs
+    (other,) = [name for name in node.inputs if name != linear.outputs[0]]
+    columns = a.constant(a.array(weight).T)
+    a.add(linear, "Gemm", [a.read(x), columns, a.read(other)], [a.write(node.outputs[0])])
 
 
 def _space(a: Assembly, node: Node) -> None:

@@ -122,7 +122,7 @@ def _reversed(a: Assembly, node: Node, steps: str) -> str:
     return a.add(node, "Slice", [steps, *where])[0]
 
 
-def write_loop(a: Assembly, node: Node, write_nodes: Callable[[Assembly, tuple[Node, ...]], None]) -> None:
+def write_loop(a: Assembly, node: Node, write_nodes: Callable[[Assembly, Sequence[Node], Sequence[str]], None]) -> None:
     """Write a loop node as `Scan`, its sequences time first.
 
     Invariants are read from the graph around the body. A loop over no sequence counts along a dummy one. What `Scan`
@@ -140,7 +140,7 @@ def write_loop(a: Assembly, node: Node, write_nodes: Callable[[Assembly, tuple[N
     if not sequences:
         inputs.append(inner.fresh())
         given.append(a.constant(np.zeros(attribute(node, "steps"), np.float32)))
-    write_nodes(inner, body.nodes)
+    write_nodes(inner, body.nodes, body.outputs)
     outputs: list[str] = []
     for name in body.outputs:
         value = inner.read(name)
