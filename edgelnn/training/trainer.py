@@ -73,10 +73,11 @@ def train(
     listener = listener or TrainingListener()
     place = find_device(device)
     workplace = find_workplace(Path(folder), resume=resume, force=force)
+    if resume:
+        experiment = workplace.check_experiment(experiment)
     if workplace.finished:
         return Run.load(folder)
     if resume:
-        experiment = workplace.check_experiment(experiment)
         threads = workplace.check_machine(device, threads, listener)
     if experiment is None:
         raise ConfigError("got no experiment; expected one to train, or resume=True to continue the run in the folder.")
@@ -101,6 +102,14 @@ def train(
                 raise TrainingInterrupted(f"interrupted; the training is kept. Continue it: {workplace.how}") from error
             except TrainingError as error:
                 raise TrainingError(f"{error} What was trained before is kept in {workplace.path}.") from error
+            except (MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                size = experiment.training.batch_size
+                raise TrainingError(
+                    f"out of memory. Try a smaller training.batch_size (now {size}) or smaller images (data.size). "
+                    f"What was trained before is kept in {workplace.path}."
+                ) from error
     listener.on_end(run)
     return run
 
@@ -188,6 +197,12 @@ def _environment(epochs: Epochs, experiment: Experiment, device: str, threads: i
         },
         augmentation=None if epochs.augmentation is None else epochs.augmentation.to_dict(),
     )
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error of Python's or torch's says that there is no more memory."""
+    words = ("out of memory", "can't allocate memory", "not enough memory", "defaultcpuallocator")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
 def _words(experiment: Experiment, dataset: Dataset) -> str:
