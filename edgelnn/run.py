@@ -11,6 +11,7 @@ checkpoint.safetensors   until the training is finished
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,15 +65,11 @@ class Run:
             RunFolderError: The folder is missing, unfinished, damaged, not a run, or of a newer version.
         """
         from edgelnn.training.checkpoint import CHECKPOINT
-        from edgelnn.training.loading import load_experiment
         from edgelnn.training.metrics import Metrics
 
         folder = Path(folder)
         environment = read_environment(folder)
-        try:
-            experiment = load_experiment(folder / EXPERIMENT)
-        except ConfigError as error:
-            raise RunFolderError(f"{folder} is damaged: {error}") from error
+        experiment = read_experiment(folder, environment)
         if (folder / CHECKPOINT).exists() or not (folder / METRICS).exists():
             raise RunFolderError(
                 f"{folder} holds a training that is not finished. Continue it: edgelnn train --resume --out {folder}"
@@ -211,6 +208,33 @@ def read_environment(folder: Path) -> dict[str, Any]:
             "Update it: pip install --upgrade edgelnn"
         )
     return environment
+
+
+def read_experiment(folder: Path, environment: Mapping[str, Any]) -> Experiment:
+    """Return the experiment in a run's folder.
+
+    Args:
+        folder: The run's.
+        environment: Contents of its ``environment.json``, which hold the digest of the experiment's file.
+
+    Raises:
+        RunFolderError: It is not as the training wrote it.
+    """
+    from edgelnn.training.loading import load_experiment
+
+    path = folder / EXPERIMENT
+    if hashlib.sha256(path.read_bytes()).hexdigest() != environment.get("experiment_sha256"):
+        raise RunFolderError(
+            f"{path} is not as the training wrote it: it was edited, or cut off in copying. Copy the run again; to "
+            f"train a variation, use a copy of the file: edgelnn train COPY.toml"
+        )
+    try:
+        return load_experiment(path)
+    except ConfigError as error:
+        first = str(error).splitlines()[0]
+        raise RunFolderError(
+            f"this version of edgelnn cannot read the run: {first} Use the one that wrote it."
+        ) from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

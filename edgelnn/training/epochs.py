@@ -16,7 +16,7 @@ from torch import Tensor
 from edgelnn.data.augmentation import Augmentation
 from edgelnn.data.dataset import Dataset, Split
 from edgelnn.decisions import class_probabilities, decide
-from edgelnn.errors import TrainingError
+from edgelnn.errors import ConfigError, TrainingError
 from edgelnn.models import Classifier
 from edgelnn.preprocessing import Preprocessing
 from edgelnn.training.bootstrap import weighted_auc
@@ -104,7 +104,7 @@ class Epochs:
                 images = self.augmentation(images, rng)
             inputs = torch.from_numpy(self.preprocessing(images)).to(self.device)
             targets = torch.from_numpy(split.labels[chosen]).to(self.device)
-            scores = self.classifier(inputs)
+            scores = self._scores(inputs)
             loss = self.loss(scores, targets)
             value = loss.item()
             if not math.isfinite(value):
@@ -117,6 +117,19 @@ class Epochs:
             right += self._share_right(scores.detach().cpu(), split.labels[chosen]) * len(chosen)
             self.listener.on_batch(number + 1, len(batches))
         return rate, losses / len(split), right / len(split)
+
+    def _scores(self, inputs: Tensor) -> Tensor:
+        """Return the scores (n, outputs) of a batch while training."""
+        try:
+            scores: Tensor = self.classifier(inputs)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ConfigError(
+                f"training.batch_size: got batches of {len(inputs)} image; expected 2 or more, as batch norm here has "
+                "one number an image to take the mean of."
+            ) from error
+        return scores
 
     def _validate(self, epoch: int) -> tuple[float, float, float]:
         """Return loss, AUC and accuracy on the validation split."""

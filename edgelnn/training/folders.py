@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -11,12 +12,12 @@ from typing import Any
 
 from edgelnn.atomic import move_folder_into_place, new_folder_atomically, write_text_atomically
 from edgelnn.errors import RunFolderError, WriteError
-from edgelnn.run import ENVIRONMENT, EXPERIMENT, METRICS, read_environment
+from edgelnn.run import ENVIRONMENT, EXPERIMENT, METRICS, read_environment, read_experiment
 from edgelnn.training.checkpoint import CHECKPOINT
 from edgelnn.training.environment import describe_machine, installed_versions
 from edgelnn.training.experiment import Experiment
 from edgelnn.training.listener import TrainingListener
-from edgelnn.training.loading import format_experiment, load_experiment
+from edgelnn.training.loading import format_experiment
 from edgelnn.training.mistakes import show_value
 
 __all__ = ["Workplace", "find_workplace", "start_folder"]
@@ -52,7 +53,7 @@ class Workplace:
         Raises:
             RunFolderError: It is not the one that was asked for.
         """
-        own = load_experiment(self.path / EXPERIMENT)
+        own = read_experiment(self.path, read_environment(self.path))
         if wanted is not None and wanted != own:
             theirs, ours = wanted.model_dump(), own.model_dump()
             first = next(_differences(ours, theirs))
@@ -122,9 +123,11 @@ def start_folder(workplace: Workplace, experiment: Experiment, environment: Mapp
     Raises:
         WriteError: It exists and may not be replaced, or cannot be written.
     """
+    text = format_experiment(experiment)
+    digest = hashlib.sha256(text.encode()).hexdigest()
     with new_folder_atomically(workplace.path, force) as new:
-        write_text_atomically(new / EXPERIMENT, format_experiment(experiment))
-        write_text_atomically(new / ENVIRONMENT, format_json(environment))
+        write_text_atomically(new / EXPERIMENT, text)
+        write_text_atomically(new / ENVIRONMENT, format_json({**environment, "experiment_sha256": digest}))
 
 
 def put_in_place(workplace: Workplace) -> None:
