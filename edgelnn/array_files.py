@@ -46,9 +46,10 @@ def read_npz(path: Path, names: Iterable[str] | None = None, *, trusted: bool = 
     ...     read_npz(Path(folder) / "a.npz")["x"].tolist()
     [0, 1, 2]
     """
+    asked = None if names is None else set(names)
     with _reading(path), zipfile.ZipFile(_regular(path)) as archive:
         members = _members(archive, path)
-        wanted = [name for name in members if names is None or name in set(names)]
+        wanted = [name for name in members if asked is None or name in asked]
         total = sum(_check_member(archive, members[name], path, trusted) for name in wanted)
         check_memory(total, path)
         return {name: _read_member(archive, members[name]) for name in wanted}

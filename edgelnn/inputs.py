@@ -7,7 +7,7 @@ class folders for training do.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from edgelnn.array_files import as_pixels, read_npy, read_npz
 from edgelnn.errors import DataError
 from edgelnn.image_files import IMAGE_SUFFIXES, check_deep_pictures, read_image, resize_pixels, with_channels
+from edgelnn.likeness import image_statistics as image_statistics
+from edgelnn.likeness import unlike_training as unlike_training
 
 __all__ = ["Inputs", "image_statistics", "load_images", "load_inputs", "unlike_training"]
 
@@ -85,125 +87,6 @@ def load_inputs(paths: Iterable[str | Path] | str | Path, *, image_shape: Sequen
         parts.append(images)
         sizes += [size] * len(images)
     return Inputs(names, np.concatenate(parts), sizes)
-
-
-def image_statistics(images: Images) -> dict[str, float]:
-    """Return what the images of a training split look like, in a few numbers that travel with the model.
-
-    Each of `FEATURES` is taken of every image; ``NAME_mean``, ``NAME_std``, ``NAME_low`` and ``NAME_high`` are its
-    mean, standard deviation, smallest and largest value over the images.
-
-    Args:
-        images: ``(n, [d,] h, w, c)`` uint8.
-
-    >>> image_statistics(np.full((2, 4, 4, 1), 7, np.uint8))["brightness_mean"]
-    7.0
-    """
-    statistics: dict[str, float] = {}
-    for name, values in _features(images).items():
-        statistics |= {
-            f"{name}_mean": float(values.mean()),
-            f"{name}_std": float(values.std()),
-            f"{name}_low": float(values.min()),
-            f"{name}_high": float(values.max()),
-        }
-    return statistics
-
-
-def unlike_training(
-    images: Images,
-    statistics: Mapping[str, float],
-    original_sizes: Sequence[tuple[int, int]] | None = None,
-) -> list[str | None]:
-    """Return for each image why it does not look like what the model was trained on, or None where it does.
-
-    It is a guard against mistakes (another kind of image, a negative, an empty frame), not a measure of certainty: an
-    image without a warning may still be one the model knows nothing about.
-
-    Args:
-        images: ``(n, [d,] h, w, c)`` uint8.
-        statistics: From `image_statistics` of the training images.
-        original_sizes: ``(height, width)`` before resizing, for a word on shape and enlargement.
-    """
-    features = _features(images)
-    shape = images.shape[-3:-1]
-    return [
-        _unlike({name: float(values[i]) for name, values in features.items()}, statistics)
-        or (None if original_sizes is None else _resized(original_sizes[i], (int(shape[0]), int(shape[1]))))
-        for i in range(len(images))
-    ]
-
-
-FEATURES = {
-    "brightness": "mean brightness",
-    "contrast": "contrast (standard deviation of its pixels)",
-    "detail": "fine detail (mean step between neighbouring pixels)",
-    "color": "color (mean difference between its channels)",
-}
-"""What is measured of an image, in grey levels of 0..255; color only where there are three channels."""
-
-FAR = 4.0
-"""Standard deviations from the training images' mean beyond which an image is called unlike them."""
-
-
-def _features(images: Images) -> dict[str, NDArray[np.float64]]:
-    """Return each feature of each image: ``(n,)`` float64."""
-    features: dict[str, list[float]] = {"brightness": [], "contrast": [], "detail": [], "color": []}
-    for image in images:
-        values = image.astype(np.float32)
-        grey = values.mean(axis=-1)
-        features["brightness"].append(float(grey.mean(dtype=np.float64)))
-        features["contrast"].append(float(grey.std(dtype=np.float64)))
-        steps = [np.abs(np.diff(grey, axis=axis)) for axis in (-1, -2) if grey.shape[axis] > 1]
-        features["detail"].append(float(np.mean([step.mean(dtype=np.float64) for step in steps])) if steps else 0.0)
-        if image.shape[-1] == 3:
-            features["color"].append(float(np.ptp(values, axis=-1).mean(dtype=np.float64)))
-    return {name: np.asarray(values) for name, values in features.items() if values}
-
-
-def _unlike(features: Mapping[str, float], statistics: Mapping[str, float]) -> str | None:
-    """Return why one image is unlike the training images, or None."""
-    if features["contrast"] == 0 and statistics["contrast_low"] > 0:
-        return f"every pixel is {features['brightness']:.0f}: an empty image."
-
-    def distance(name: str, value: float) -> float:
-        # One grey level at least, so that training images that are all alike do not make everything else far.
-        return abs(value - statistics[f"{name}_mean"]) / max(statistics[f"{name}_std"], 1.0)
-
-    bright = features["brightness"]
-    if distance("brightness", bright) > FAR / 2 > 2 * distance("brightness", 255 - bright) and not _within(
-        "brightness", bright, statistics
-    ):
-        return (
-            f"mean brightness {bright:.0f}, training images {statistics['brightness_mean']:.0f}: "
-            "perhaps a negative (black and white exchanged)."
-        )
-    for name, words in FEATURES.items():
-        if name in features and f"{name}_mean" in statistics:
-            value = features[name]
-            if distance(name, value) > FAR and not _within(name, value, statistics):
-                return (
-                    f"{words} {value:.0f}, training images {statistics[f'{name}_low']:.0f} to "
-                    f"{statistics[f'{name}_high']:.0f}: another kind of image?"
-                )
-    return None
-
-
-def _within(name: str, value: float, statistics: Mapping[str, float]) -> bool:
-    return statistics[f"{name}_low"] <= value <= statistics[f"{name}_high"]
-
-
-def _resized(original: tuple[int, int], shape: tuple[int, int]) -> str | None:
-    """Return a warning where resizing has changed an image's proportions or invented most of its pixels."""
-    height, width = original
-    stretch = (width / height) / (shape[1] / shape[0])
-    if not 1 / 2 <= stretch <= 2:
-        return f"{width}x{height} pixels were squeezed into {shape[1]}x{shape[0]}: unlike the training images'."
-    if height * 2 <= shape[0] and width * 2 <= shape[1]:
-        return (
-            f"{width}x{height} pixels were enlarged to {shape[1]}x{shape[0]}: most of what the model sees is made up."
-        )
-    return None
 
 
 def _files(path: Path) -> list[Path]:

@@ -28,7 +28,7 @@ Progress = Callable[[int, int], None]
 
 ATTEMPTS = 4
 CONNECT_S, READ_S = 10, 60
-CHUNK_BYTES = 2**18
+CHUNK_BYTES = 2**15  # what a broken connection loses at most
 
 
 def download_file(official: OfficialFile, folders: Sequence[Path], *, progress: Progress | None = None) -> Path:
@@ -153,7 +153,7 @@ def _locked_part(target: Path) -> Iterator[IO[bytes]]:
     import fcntl
 
     path = target.with_name(target.name + ".part")
-    with path.open("ab", buffering=0) as part:
+    with path.open("ab") as part:
         try:
             fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -166,6 +166,7 @@ def _locked_part(target: Path) -> Iterator[IO[bytes]]:
 
 
 def _size(part: IO[bytes]) -> int:
+    part.flush()
     return os.fstat(part.fileno()).st_size
 
 

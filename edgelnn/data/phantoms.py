@@ -15,7 +15,6 @@ Everything is drawn in float64 from numpy's PCG64 and rounded once, so that the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -24,14 +23,11 @@ from numpy.typing import NDArray
 from edgelnn.data.catalogue import PHANTOMS
 from edgelnn.data.checks import build_dataset
 from edgelnn.data.dataset import SPLITS, Dataset, SplitName
+from edgelnn.data.phantom_lesions import MALIGNANT_SHARE, Floats, draw_lesions, lesion_factor, rise
 from edgelnn.errors import ConfigError
 
 __all__ = ["load_phantoms", "make_phantoms"]
 
-Floats = NDArray[np.float64]
-
-MALIGNANT_SHARE = 147 / 546
-NORMAL_SHARE = 0.22
 CHUNK_PIXELS = 2**19
 GRAIN = 0.015, 0.009
 """Width and depth of a grain of speckle, as a part of the image's side."""
@@ -105,128 +101,16 @@ def make_phantoms(
     return images[..., np.newaxis], np.where(malignant, 0, 1).astype(np.int64)
 
 
-@dataclass(frozen=True)
-class Lesion:
-    """One lesion an image, as numbers; every field is ``(n, 1, 1)`` float64, `kinds` aside.
-
-    Lengths are in parts of the image's side.
-
-    Attributes:
-        x, y: Centre.
-        radius: Mean radius.
-        tall: Height over width.
-        tilt: Rotation in radians.
-        lobes: ``(n, k)`` amplitudes of the outline's waves, from 2 around upwards.
-        phases: ``(n, k)`` their phases.
-        spikes: Length of the spicules, in radii.
-        spike_phase, spike_count: Where and how many.
-        edge: Width of the blurred margin.
-        darkness: Share of the brightness that the lesion takes away; 0 for no lesion.
-        behind: Brightness behind the lesion, added (enhancement) or taken away (shadow), as a share.
-        rim: Brightness of the rim.
-    """
-
-    x: Floats
-    y: Floats
-    radius: Floats
-    tall: Floats
-    tilt: Floats
-    lobes: Floats
-    phases: Floats
-    spikes: Floats
-    spike_phase: Floats
-    spike_count: Floats
-    edge: Floats
-    darkness: Floats
-    behind: Floats
-    rim: Floats
-
-
 def _draw(malignant: NDArray[np.bool_], size: int, difficulty: float, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Return images ``(n, size, size)`` uint8 of lesions that are malignant or not."""
-    lesion = _draw_lesions(malignant, difficulty, rng)
+    lesion = draw_lesions(malignant, difficulty, rng)
     centres = (np.arange(size) + 0.5) / size
     x, y = centres[None, None, :], centres[None, :, None]
-    brightness = _tissue(len(malignant), x, y, size, rng) * _lesion_factor(lesion, x, y, size)
+    brightness = _tissue(len(malignant), x, y, size, rng) * lesion_factor(lesion, x, y, size)
     speckled = brightness * _speckle(len(malignant), size, 0.3 + 0.5 * difficulty, rng)
     gain = rng.uniform(0.8, 1.2, (len(malignant), 1, 1))
     # B-mode scanners compress the echo's range; a power does it here.
     return cast(NDArray[np.uint8], np.rint(255 * np.clip(gain * speckled, 0, 1) ** 0.9).astype(np.uint8))
-
-
-def _draw_lesions(malignant: NDArray[np.bool_], difficulty: float, rng: np.random.Generator) -> Lesion:
-    n = len(malignant)
-    bad = malignant[:, None, None].astype(np.float64)
-    apart = 1 - 0.6 * difficulty
-
-    def each(low: float, high: float) -> Floats:
-        return rng.uniform(low, high, (n, 1, 1))
-
-    def mixed(benign: Floats, wicked: Floats) -> Floats:
-        """Return each image's own kind's value, drawn towards the middle of the two as difficulty grows."""
-        middle = (benign + wicked) / 2
-        return middle + apart * (np.where(bad > 0, wicked, benign) - middle)
-
-    cyst = (each(0, 1) < 0.35) & (bad == 0)
-    normal = (each(0, 1) < NORMAL_SHARE / (1 - MALIGNANT_SHARE)) & (bad == 0)
-    waves = np.arange(2, 8)
-    lobes = (
-        rng.normal(0, 1, (n, len(waves))) / waves * mixed(np.full((n, 1, 1), 0.10), np.full((n, 1, 1), 0.55))[:, :, 0]
-    )
-    darkness = mixed(each(0.35, 0.7), each(0.65, 0.92)) * (1 - 0.3 * difficulty)
-    darkness = np.where(cyst, np.maximum(darkness, 0.9 - 0.2 * difficulty), darkness)
-    behind = mixed(np.where(cyst, each(0.3, 0.8), each(-0.15, 0.3)), -each(0.5, 0.95))
-    return Lesion(
-        x=each(0.25, 0.75),
-        y=mixed(each(0.22, 0.55), each(0.28, 0.55)),
-        radius=mixed(each(0.08, 0.2), each(0.13, 0.24)),
-        tall=mixed(each(0.45, 0.85), each(0.75, 1.35)),
-        tilt=each(-0.35, 0.35),
-        lobes=lobes,
-        phases=rng.uniform(0, 2 * np.pi, lobes.shape),
-        spikes=mixed(each(0.0, 0.04), each(0.3, 0.8)),
-        spike_phase=each(0, 2 * np.pi),
-        spike_count=np.rint(each(5, 12)),
-        edge=mixed(each(0.008, 0.02), each(0.02, 0.05)),
-        darkness=np.where(normal, 0.0, darkness),
-        behind=np.where(normal, 0.0, behind),
-        rim=np.where(normal, 0.0, mixed(each(0.0, 0.35), each(0.0, 0.25))),
-    )
-
-
-def _lesion_factor(lesion: Lesion, x: Floats, y: Floats, size: int) -> Floats:
-    """Return what the lesion multiplies the tissue's brightness by: ``(n, size, size)``."""
-    across, down = x - lesion.x, y - lesion.y
-    cosine, sine = np.cos(lesion.tilt), np.sin(lesion.tilt)
-    u = (cosine * across + sine * down) * np.sqrt(lesion.tall)
-    v = (cosine * down - sine * across) / np.sqrt(lesion.tall)
-    distance = np.hypot(u, v) + 1e-9
-    # cos(k·angle + phase) as the real part of powers of e^(i·angle): no cosine per pixel and wave.
-    turn = (u + 1j * v) / distance
-    power = turn
-    outline = np.ones_like(distance)
-    for amplitude, phase in zip(lesion.lobes.T, lesion.phases.T, strict=True):
-        power = power * turn
-        outline += ((amplitude * np.exp(1j * phase))[:, None, None] * power).real
-    # Spicules: sharp peaks around the outline, unevenly spaced and of uneven length.
-    angle = np.angle(turn) * lesion.spike_count + lesion.spike_phase + 1.5 * turn.imag
-    spike = np.abs(np.cos(angle / 2)) ** 6 * np.clip(1.6 * outline - 0.6, 0.15, 1.6)
-    outline = np.maximum(outline, 0.35) + lesion.spikes * spike
-    outside = distance - lesion.radius * outline
-    edge = np.maximum(lesion.edge, 0.35 / size)
-    inside = _rise(-outside / edge)
-    rim = np.exp(-(((outside - 1.5 * edge) / (1.5 * edge)) ** 2) / 2)
-    half_width = lesion.radius / np.sqrt(lesion.tall)
-    column = _rise((half_width * 0.9 - np.abs(across)) / (0.25 * half_width)) * _rise(
-        (down - 0.5 * lesion.radius) / 0.04
-    )
-    fading = np.exp(-np.maximum(down, 0) / 0.9)
-    return cast(
-        Floats,
-        (1 - lesion.darkness * inside)
-        * (1 + lesion.behind * column * fading * (1 - inside))
-        * (1 + lesion.rim * rim * (1 - inside)),
-    )
 
 
 def _tissue(n: int, x: Floats, y: Floats, size: int, rng: np.random.Generator) -> Floats:
@@ -244,7 +128,7 @@ def _tissue(n: int, x: Floats, y: Floats, size: int, rng: np.random.Generator) -
     fat, gland, muscle = each(0.32, 0.5), each(0.45, 0.65), each(0.22, 0.4)
     brightness = np.broadcast_to(each(0.6, 0.8), (n, size, size)).copy()
     for begins, level in ((fat_begins, fat), (gland_begins, gland), (muscle_begins, muscle)):
-        share = _rise((y - begins) / 0.015)
+        share = rise((y - begins) / 0.015)
         brightness = brightness * (1 - share) + level * share
         brightness += each(0.0, 0.16) * np.exp(-(((y - begins) / 0.018) ** 2) / 2)
     streaks = _smooth_noise(n, size, 0.11, 0.018, rng)
@@ -281,9 +165,3 @@ def _smoothing(size: int, length: float) -> Floats:
     kernel = np.exp(-(((pixels[:, None] - pixels[None, :]) / (length * size)) ** 2) / 2)
     matrix: Floats = kernel / np.sqrt((kernel**2).sum(axis=1, keepdims=True))
     return matrix
-
-
-def _rise(x: Floats) -> Floats:
-    """Return the logistic step from 0 to 1."""
-    step: Floats = 1 / (1 + np.exp(-np.clip(x, -40, 40)))
-    return step

@@ -67,59 +67,68 @@ class SplitPlan:
             split: (split, np.arange(len(part))) for split, part in labels.items()
         }
         rest = np.arange(len(given))
-        share = self.validation
-        if "test" not in labels:
-            rest, tested = hold_out(
-                given, groups, share=self.test, seed=(self.seed, 0), where=where, class_names=class_names
-            )
-            parts["test"] = ("train", tested)
-            share = self.validation / (1 - self.test)
-        if "val" not in labels:
+        shares: dict[SplitName, float] = {"test": self.test, "val": self.validation}
+        for number, (split, share) in enumerate(shares.items()):
+            if split in labels:
+                continue
+            wanted = np.rint(share * np.bincount(_strata(given))).astype(np.int64)
             of_rest = [groups[int(i)] for i in rest]
-            kept, held = hold_out(
-                given[rest], of_rest, share=share, seed=(self.seed, 1), where=where, class_names=class_names
-            )
-            parts |= {"train": ("train", rest[kept]), "val": ("train", rest[held])}
+            kept, held = hold_out(given[rest], of_rest, wanted=wanted, seed=(self.seed, number))
+            parts[split] = ("train", rest[held])
+            rest = rest[kept]
+        if len(labels) < len(SPLITS):
+            parts["train"] = ("train", rest)
+            _check_presence(given, parts, where, class_names)
         return {split: parts[split] for split in SPLITS}
 
 
 def hold_out(
-    labels: Labels,
-    groups: Sequence[int],
-    *,
-    share: float,
-    seed: int | tuple[int, ...],
-    where: str,
-    class_names: Sequence[str] | None = None,
+    labels: Labels, groups: Sequence[int], *, wanted: Indices, seed: int | tuple[int, ...]
 ) -> tuple[Indices, Indices]:
     """Return the indices of what is kept and of what is held out, each ascending.
 
-    Each class gives its share, rounded, and at least one. A group counts for the class that most of it has; groups are
-    drawn in random order and taken where they still fit.
+    Groups are drawn in random order, class by class, and taken where they still fit. A group counts for the rarest
+    class in it. Where a class has two groups or more, one at least is held out and one at least is kept.
 
-    Raises:
-        DataError: A class has fewer than two groups, so that it cannot be on both sides.
+    Args:
+        labels: ``(n,)`` or, multi-label, ``(n, k)``.
+        groups: ``n`` numbers; equal ones stay together.
+        wanted: How many examples to hold out of each class (multi-label: of each stratum, see `_strata`).
+        seed: Of the draw.
     """
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
     strata = _strata(labels)
     _, of_group = np.unique(np.asarray(groups, np.int64), return_inverse=True)
-    sizes = np.bincount(of_group)
-    counts = np.zeros((len(sizes), int(strata.max()) + 1), np.int64)
-    np.add.at(counts, (of_group, strata), 1)
-    stratum_of_group = counts.argmax(axis=1)
-    held = np.zeros(len(sizes), np.bool_)
+    count = int(of_group.max()) + 1
+    stratum_of_group = np.zeros(count, np.int64)
+    for stratum in np.argsort(-np.bincount(strata), kind="stable"):  # the rarest comes last, and stays
+        stratum_of_group[of_group[strata == stratum]] = stratum
+    held = np.zeros(count, np.bool_)
     for stratum in np.unique(strata):
         candidates = rng.permutation(np.flatnonzero(stratum_of_group == stratum))
         if len(candidates) >= 2:
-            held[_taken(candidates, sizes, max(1, round(share * int(sizes[candidates].sum()))))] = True
-        elif labels.ndim == 1:
-            name = class_names[stratum] if class_names else str(stratum)
+            sizes = np.bincount(of_group[strata == stratum], minlength=count)
+            held[_taken(candidates, sizes, max(1, int(wanted[stratum])))] = True
+    chosen = held[of_group]
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def _check_presence(
+    labels: Labels,
+    parts: Mapping[SplitName, tuple[SplitName, Indices]],
+    where: str,
+    class_names: Sequence[str] | None,
+) -> None:
+    """Refuse a draw that leaves a class out of a split."""
+    if labels.ndim != 1:
+        return
+    for code in np.unique(labels):
+        if any(origin == "train" and code not in labels[indices] for origin, indices in parts.values()):
+            name = class_names[code] if class_names else str(code)
             raise DataError(
                 f"{where}: class {name!r} has too few examples to be in train, val and test; expected at least three "
                 "that are neither copies nor of one patient (one inner folder). Add some, or leave the class out."
             )
-    chosen = held[of_group]
-    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
 def _taken(candidates: Indices, sizes: Indices, wanted: int) -> list[int]:
