@@ -34,6 +34,8 @@ class AbstractLiquidLayer(nn.Module, ABC):
     def __init__(self, module: nn.Module, *, features: int, units: int, outputs: int, origin: str) -> None:
         super().__init__()
         self.ncps = module
+        for parameter in module.parameters():  # ncps transposes its masks, and safetensors takes none that are
+            parameter.data = parameter.data.contiguous()
         self.features = features
         self.units = units
         self.outputs = outputs
