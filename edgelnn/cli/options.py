@@ -13,8 +13,7 @@ DataRoot = Annotated[
     Path | None,
     typer.Option(
         "--data-root",
-        envvar="EDGELNN_DATA",
-        help="Folder to look for datasets in and to download them to.",
+        help="Folder to look for datasets in and to download them to; the variable EDGELNN_DATA does the same.",
         metavar="FOLDER",
         show_default="medmnist's own folder",
     ),

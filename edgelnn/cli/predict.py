@@ -13,13 +13,13 @@ import typer
 from edgelnn.cli.options import Json, Threads
 from edgelnn.cli.output import Column, build_table, message, print_data, print_json, show, warning
 from edgelnn.cli.targets import kind_of
-from edgelnn.errors import ConfigError
+from edgelnn.errors import BundleError, ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edgelnn.bundle import Manifest
+    from edgelnn.bundle import Bundle, Manifest, Variant
 
 __all__ = ["predict"]
 
@@ -37,8 +37,7 @@ def predict(
     json: Json = False,
 ) -> None:
     """Classify images: class, probability and time of each; a warning where one is unlike the training data."""
-    from edgelnn.cli.answers import find_variant, load_model
-    from edgelnn.inputs import load_inputs, unlike_training
+    from edgelnn.cli.answers import find_variant
 
     if csv and json:
         raise ConfigError("got --csv and --json; stdout takes one of them.")
@@ -51,16 +50,7 @@ def predict(
         )
     opened, chosen = found
     manifest = opened.manifest
-    given = load_inputs(inputs, image_shape=manifest.preprocessing.image_shape)
-    model = load_model(opened.path(chosen), manifest.preprocessing, threads=threads or 1)
-    answers = model.answer(given.images)
-    notes = unlike_training(given.images, manifest.statistics, given.original_sizes)
-    records = [
-        {"input": name, **decision, "latency_s": float(latency), "unlike_training": note}
-        for name, decision, latency, note in zip(
-            given.names, _decisions(answers.probabilities, manifest), answers.latencies_s, notes, strict=True
-        )
-    ]
+    records = _answer(opened, chosen, inputs, threads or 1)
     if json:
         print_json(
             {
@@ -81,6 +71,27 @@ def predict(
         warning("this model was trained on synthetic images: its answers mean nothing for real ones.")
     if not (json or csv):
         message("Not a medical device: for research only.")
+
+
+def _answer(bundle: Bundle, variant: Variant, inputs: Sequence[Path], threads: int) -> list[dict[str, Any]]:
+    """Return a record for each image: its name, the decision, the time it took, and why it is unlike the training data."""
+    from edgelnn.cli.answers import load_model
+    from edgelnn.inputs import load_inputs, unlike_training
+
+    manifest = bundle.manifest
+    given = load_inputs(inputs, image_shape=manifest.preprocessing.image_shape)
+    answers = load_model(bundle.path(variant), manifest.preprocessing, threads=threads).answer(given.images)
+    if not manifest.statistics:
+        raise BundleError(f"{bundle.folder}: the manifest holds no statistics of the training images. Export again.")
+    try:
+        notes = unlike_training(given.images, manifest.statistics, given.original_sizes)
+    except KeyError as error:
+        raise BundleError(f"{bundle.folder}: the manifest's statistics lack {error}. Export the run again.") from error
+    decisions = _decisions(answers.probabilities, manifest)
+    return [
+        {"input": name, **decision, "latency_s": float(latency), "unlike_training": note}
+        for name, decision, latency, note in zip(given.names, decisions, answers.latencies_s, notes, strict=True)
+    ]
 
 
 def _decisions(probabilities: NDArray[np.float32], manifest: Manifest) -> list[dict[str, Any]]:

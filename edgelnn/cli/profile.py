@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import typer
 from edgelnn.cli.options import Force
 from edgelnn.cli.output import console, is_terminal, message, next_step, print_data, show
 from edgelnn.cli.targets import kind_of
-from edgelnn.errors import ConfigError, EdgelnnError
+from edgelnn.errors import ConfigError, ProfileError, WriteError
 
 if TYPE_CHECKING:
     from edgelnn_profiling import Progress, Report
@@ -56,15 +57,15 @@ def profile(
     plan = replace(Plan.quick() if quick else Plan(), threads=_numbers(threads))
     with shown_progress() as listener:
         report = measure(target, plan, listener, variants=tuple(variants or ()))
+    failed = [result for result in report.results if result.error is not None]
+    if len(failed) == len(report.results):
+        raise ProfileError(f"nothing could be measured. {failed[0].variant}: {failed[0].error}")
     for name, format_report in outputs:
         if name is not None:
             _write(name, format_report(report), force)
     if "-" not in (json, csv, markdown):
         _show(report)
     _warn(report)
-    failed = [result for result in report.results if result.error is not None]
-    if failed and len(failed) == len(report.results):
-        raise EdgelnnError(f"no variant could be measured: {failed[0].variant}: {failed[0].error}")
     if json not in (None, "-"):
         next_step(f"edgelnn compare {json} ANOTHER.json")
     elif target.is_dir():
@@ -86,10 +87,14 @@ def _check_outputs(names: Sequence[str], force: bool) -> None:
         raise ConfigError("got - for more than one format; stdout takes one. Name files for the others.")
     for name in names:
         path = Path(name)
-        if name != "-" and path.is_dir():
-            raise ConfigError(f"got {name} to write a report to; it is a folder. Name a file in it.")
-        if name != "-" and path.exists() and not force:
-            raise ConfigError(f"{name} exists. Pass --force to replace it, or choose another name.")
+        if name == "-":
+            continue
+        if path.is_dir():
+            raise WriteError(f"got {name} to write a report to; it is a folder. Name a file in it.")
+        if path.exists() and not force:
+            raise WriteError(f"{name} exists. Pass --force to replace it, or choose another name.")
+        if path.parent.exists() and not os.access(path.parent, os.W_OK, effective_ids=True):
+            raise WriteError(f"cannot write {name}: no permission there. Choose another folder.")
 
 
 def _write(name: str, text: str, force: bool) -> None:
