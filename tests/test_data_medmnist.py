@@ -72,6 +72,16 @@ def test_every_kind_of_set_loads(home, tmp_path, monkeypatch, name, size, shape)
     assert not dataset.synthetic
 
 
+def test_all_eighteen_sets_load(home, tmp_path, monkeypatch):
+    names = list(catalogue._medmnist_sets())
+    assert len(names) == 18
+    for name in names:
+        write_official(monkeypatch, tmp_path / "data", name, counts=(24, 12, 12))
+        dataset = load_dataset(name, root=tmp_path / "data", download=False)
+        assert len(dataset.class_names) == catalogue.dataset_info(name).classes
+        assert dataset.is_volume == name.endswith("3d")
+
+
 def test_folders_are_searched_in_order(home, tmp_path, monkeypatch):
     written = write_official(monkeypatch, home / ".medmnist", "breastmnist")
     assert load_dataset("breastmnist", download=False).name == "breastmnist"
