@@ -91,6 +91,7 @@ def test_the_two_kinds_differ_as_they_should():
         ({"size": 4}, "got size=4; phantoms come in 8 to 1024"),
         ({"difficulty": 1.5}, "got difficulty=1.5; expected a number from 0"),
         ({"difficulty": float("nan")}, "got difficulty=nan"),
+        ({"split_seed": -1}, "got split_seed=-1; expected a whole number from 0"),
         ({"channels": 3}, "got channels=3; phantoms has 1"),
         ({"positive_class": "benign"}, "got positive_class='benign'; expected one of"),
     ],

@@ -25,7 +25,7 @@ class SplitPlan:
         seed: Of the draw.
 
     Raises:
-        ConfigError: A share is not between 0 and 1, or nothing would be left to train on.
+        ConfigError: A share is not between 0 and 1, nothing would be left to train on, or the seed is negative.
 
     >>> labels = np.repeat([0, 1], 10)
     >>> parts = SplitPlan(0.2, 0.1, seed=0).complete({"train": labels}, range(20), where="x")
@@ -41,6 +41,8 @@ class SplitPlan:
             raise ConfigError(
                 f"got validation={validation} and test={test}; nothing is left to train on. Make them smaller."
             )
+        if seed < 0:
+            raise ConfigError(f"got split_seed={seed}; expected a whole number from 0.")
         self.validation, self.test, self.seed = validation, test, seed
 
     def complete(
