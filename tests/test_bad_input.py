@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -225,7 +226,7 @@ def export(spoil: Callable[[Path], object], *more: object) -> Callable[[Place], 
     return make
 
 
-def edit_json(name: str, change: Callable[[dict[str, object]], object]) -> Callable[[Path], object]:
+def edit_json(name: str, change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
     def spoil(folder: Path) -> None:
         values = json.loads((folder / name).read_text())
         change(values)
@@ -251,6 +252,12 @@ def remove(name: str) -> Callable[[Path], object]:
     return lambda folder: (folder / name).unlink()
 
 
+def other_weights(folder: Path) -> None:
+    from safetensors.numpy import save_file
+
+    save_file({"stem.0.weight": np.zeros((3, 3), np.float32)}, folder / "weights.safetensors")
+
+
 RUNS = {
     "export nothing": (lambda place: ["export", place.folder / "nothing"], "does not exist"),
     "export a bundle": (lambda place: ["export", place.bundle], "expected the folder of a run"),
@@ -258,10 +265,8 @@ RUNS = {
     "export an unfinished run": (export(remove("metrics.json")), "--resume"),
     "a run without weights": (export(remove("weights.safetensors")), "weights"),
     "a run with truncated weights": (export(cut("weights.safetensors")), "weights"),
-    "a run with weights of another model": (
-        export(edit_text("experiment.toml", "\nunits = 12\n", "\nunits = 16\n")),
-        "fit",
-    ),
+    "a run with weights of another model": (export(other_weights), "fit"),
+    "a run with an edited experiment": (export(edit_text("experiment.toml", "units = 12", "units = 16")), "edited"),
     "a run of a newer version": (export(edit_json("environment.json", lambda v: v.update(format_version=99))), "99"),
     "a run with damaged metrics": (export(lambda f: (f / "metrics.json").write_text("{")), "metrics.json"),
     "a run without its data's description": (
@@ -269,15 +274,15 @@ RUNS = {
         "environment.json",
     ),
     "a run whose data have changed": (
-        export(edit_text("experiment.toml", "difficulty = 0.5", "difficulty = 0.7")),
-        "data",
+        export(edit_json("environment.json", lambda v: v["data"].update(digest="0" * 64))),
+        "digest",
     ),
     "an unknown format": (export(lambda f: None, "--format", "tensorrt"), "tensorrt"),
     "an unknown recipe": (export(lambda f: None, "--recipe", "int3"), "int3"),
     "resume nothing": (train("--resume"), "does not exist"),
     "resume with another experiment": (
         lambda place: ["train", "phantoms", "--resume", "--epochs", "7", "--out", place.copy_run()],
-        "epochs",
+        "another experiment",
     ),
     "train over a folder of photographs": (
         lambda place: ["train", "phantoms", "--force", "--out", place.write("photos/a.jpg", "x").parent],

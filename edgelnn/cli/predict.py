@@ -74,7 +74,7 @@ def predict(
 
 
 def _answer(bundle: Bundle, variant: Variant, inputs: Sequence[Path], threads: int) -> list[dict[str, Any]]:
-    """Return a record for each image: its name, the decision, the time it took, and why it is unlike the training data."""
+    """Return a record for each image: its name, the decision, the time, and why it is unlike the training data."""
     from edgelnn.cli.answers import load_model
     from edgelnn.inputs import load_inputs, unlike_training
 
