@@ -422,3 +422,15 @@ def test_random_input_is_of_the_declared_type(dtype: str, low: int, high: int) -
 def test_importing_the_package_imports_nothing_heavy() -> None:
     loaded = modules_loaded_by("import edgelnn_profiling; import edgelnn_profiling.manager, edgelnn_profiling.worker")
     assert not loaded & {"torch", "onnx", "onnxruntime", "ai_edge_litert", "pydantic", "sklearn", "medmnist", "rich"}
+
+
+def test_every_public_name_exists_and_is_found_again() -> None:
+    import edgelnn_profiling
+
+    assert sorted(edgelnn_profiling.__all__) == dir(edgelnn_profiling)
+    for name in edgelnn_profiling.__all__:
+        found = getattr(edgelnn_profiling, name)
+        assert callable(found), name
+        assert found.__module__.startswith("edgelnn_profiling."), name
+    with pytest.raises(AttributeError, match="no attribute 'measure'"):
+        edgelnn_profiling.measure  # noqa: B018

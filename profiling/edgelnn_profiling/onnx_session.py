@@ -70,11 +70,13 @@ class OnnxRuntime(AbstractRuntime):
                     options,
                     providers=["CPUExecutionProvider"],
                 )
+            inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+            # A name that is not text shows itself here.
+            names = {"input": [one.name for one in inputs], "output": [one.name for one in outputs]}
         except self._errors as error:
             raise ModelFileError(f"ONNX Runtime {self.version} cannot load {self.model}: {one_line(error)}") from error
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        only_one("input", self.model, [tensor.name for tensor in inputs])
-        only_one("output", self.model, [tensor.name for tensor in outputs])
+        only_one("input", self.model, names["input"])
+        only_one("output", self.model, names["output"])
         self.input = self._describe("input", inputs[0])
         self.output = self._describe("output", outputs[0])
         self._from_numpy = runtime.OrtValue.ortvalue_from_numpy
