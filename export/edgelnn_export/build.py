@@ -11,7 +11,8 @@ from edgelnn.atomic import new_folder_atomically
 from edgelnn.bundle import MANIFEST_FILE, Bundle
 from edgelnn.errors import ExportError, ParityError, WriteError
 from edgelnn.run import Run
-from edgelnn_export.documents import PREDICT_FILE, README_FILE, compose_manifest, compose_readme, predict_source
+from edgelnn_export.bundle_readme import compose_readme
+from edgelnn_export.documents import PREDICT_FILE, README_FILE, compose_manifest, predict_source
 from edgelnn_export.golden import GOLDEN_FILE, npz_bytes
 from edgelnn_export.graph import Graph
 from edgelnn_export.listener import Check, ExportListener

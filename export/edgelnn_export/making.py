@@ -61,6 +61,10 @@ class Maker:
             raise ExportError("the quantizer changed nothing: no weight and no product in the file is an integer one")
         return quantized
 
+    def float32_bytes(self, model_format: ModelFormat) -> int:
+        """Return the size of the float32 file of a format."""
+        return len(self._float32(model_format))
+
     def _graph(self, model_format: ModelFormat) -> Graph:
         return lower(self._classifier, layout=LAYOUTS[model_format], target=model_format)
 

@@ -93,7 +93,7 @@ def try_candidate(candidate: Candidate, maker: Maker, judge: Judge, *, tolerance
         runtime = _load(data)
         parity = judge.parity_error(runtime, layout, batch=batch)
         validation = judge.judge(runtime, layout, batch=batch)
-        reason = reason_to_reject(parity, exact, validation, max_auc_drop)
+        reason = reason_to_reject(parity, exact, validation, max_auc_drop) or _no_gain(candidate, maker, len(data))
     except MissingExtraError:
         raise
     except (ModelFileError, DataError) as error:
@@ -111,6 +111,14 @@ def try_candidate(candidate: Candidate, maker: Maker, judge: Judge, *, tolerance
         ),
         data,
     )
+
+
+def _no_gain(candidate: Candidate, maker: Maker, size_bytes: int) -> str:
+    """Return why a file that nobody asked for by name is not worth keeping; empty where it is."""
+    before = maker.float32_bytes(candidate.format)
+    if candidate.required or size_bytes < before:
+        return ""
+    return f"it is no smaller than the float32 file: {size_bytes:,} bytes against {before:,}"
 
 
 def _load(data: bytes) -> AbstractRuntime:

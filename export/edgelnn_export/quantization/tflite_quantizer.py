@@ -18,6 +18,7 @@ __all__ = ["quantize_tflite"]
 # Where the weights of a product stand among its inputs.
 _PRODUCTS: Final = {"FULLY_CONNECTED": 1, "CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "BATCH_MATMUL": 1}
 _RECURRENT: Final = ("WHILE", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN")
+_IMAGES_AT_ONCE: Final = 16
 _FOLLOWERS: Final = ("RELU", "RELU6", "MAX_POOL_2D", "AVERAGE_POOL_2D")
 
 
@@ -54,8 +55,8 @@ def quantize_tflite(data: bytes, recipe: Recipe, images: NDArray[np.float32] | N
         rules.add_quantization_config(".*", side, algorithm_key="no_quantize")
     try:
         with logged_chatter("ai-edge-quantizer"):
+            ranges = _find_ranges(data, model, rules, images) if recipe.range == "static" else None
             worker = quantizer.Quantizer(bytearray(data), rules.get_quantization_recipe())
-            ranges = _calibrated(worker, model, images) if recipe.range == "static" else None
             result = worker.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
             quantized = _read_model(bytes(result.quantized_model))
     except ExportError:
@@ -65,14 +66,25 @@ def quantize_tflite(data: bytes, recipe: Recipe, images: NDArray[np.float32] | N
     return _cleaned(quantized)
 
 
-def _calibrated(worker: Any, model: Any, images: NDArray[np.float32] | None) -> Any:
-    """Return the ranges of all values over the images, fed one by one."""
+def _find_ranges(data: bytes, model: Any, rules: Any, images: NDArray[np.float32] | None) -> Any:
+    """Return the smallest and largest value over the images of every tensor that the rules ask about.
+
+    The quantizer left to itself takes a moving average over images, which depends on their order.
+    """
+    from ai_edge_quantizer import calibrator
+    from ai_edge_quantizer.utils import qsv_utils  # type: ignore[import-untyped]
+
     if images is None:
         raise ExportError("a static recipe needs images to calibrate on.")
     signature = model.signatureDefs[0]
+    free = model.subgraphs[0].tensors[model.subgraphs[0].inputs[0]].shapeSignature
+    step = _IMAGES_AT_ONCE if free is not None and free[0] == -1 else 1
     name = _text(signature.inputs[0].name)
-    feeds = [{name: image[None]} for image in images]
-    return worker.calibrate({_text(signature.signatureKey): feeds}, num_threads=1)
+    feeds = [{name: images[start : start + step]} for start in range(0, len(images), step)]
+    mode = calibrator.CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS
+    worker = calibrator.Calibrator(data, num_threads=1, mode=mode, qsv_update_func=qsv_utils.min_max_update)
+    worker.calibrate({_text(signature.signatureKey): feeds}, rules)
+    return worker.get_model_qsvs()
 
 
 def _static_scope(model: Any) -> tuple[list[str], list[str]]:
