@@ -176,7 +176,7 @@ def draw_labels(results: Results) -> Figure:
     axes.set_yticks(rows, [f"{_short(one.name)} ({one.images})" for one in classes])
     axes.invert_yaxis()
     axes.set(xlim=(-0.01, 1.01), title=f"test split, {results.metrics.images} images; 95 % intervals")
-    axes.legend(loc="lower left", fontsize=8.5)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=8.5)
     return figure
 
 

@@ -95,6 +95,7 @@ def draw_figures(results: Results, folder: Path) -> tuple[Path, ...]:
     """
     from edgelnn.training.charts import draw_confusion, draw_curves, draw_labels, draw_roc
     from edgelnn.training.pictures import draw_samples
+    from edgelnn.training.wiring_picture import draw_wiring, wired_layers
 
     drawers: dict[str, Callable[[Results], Figure]] = {"curves": draw_curves, "roc": draw_roc}
     if results.metrics.confusion is not None:
@@ -102,6 +103,8 @@ def draw_figures(results: Results, folder: Path) -> tuple[Path, ...]:
     else:
         drawers["labels"] = draw_labels
     drawers["samples"] = draw_samples
+    if wired_layers(results.classifier, results.metrics.class_names):
+        drawers["wiring"] = draw_wiring
     paths = []
     for name, draw in drawers.items():
         path = folder / f"{name}.png"

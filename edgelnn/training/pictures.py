@@ -1,4 +1,4 @@
-"""Sample images with what the classifier says of them, and the wiring of liquid heads."""
+"""Sample images with what the classifier says of them."""
 
 from __future__ import annotations
 
