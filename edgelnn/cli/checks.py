@@ -31,12 +31,11 @@ def check_line(check: Check, width: int = 0) -> str:
     """Return what was found of one candidate in a line: kept or not, its figures, and why not."""
     parts = []
     if check.size_bytes is not None:
-        parts.append(format_bytes(check.size_bytes))
+        parts.append(f"{format_bytes(check.size_bytes):>7s}")
     if check.parity_max_error is not None:
-        limit = "" if check.tolerance is None else f" (≤ {check.tolerance:.0e})"
-        parts.append(f"max error {check.parity_max_error:.1e}{limit}")
+        parts.append(f"error {check.parity_max_error:.1e}")
     if "auc" in check.validation:
-        parts.append(f"val AUC {format_figure(check.validation['auc'])}")
+        parts.append(f"AUC {format_figure(check.validation['auc'])}")
     if "agreement" in check.validation:
         parts.append(f"agrees {check.validation['agreement']:.1%}")
     line = f"{'✓' if check.kept else '✗'} {check.candidate.name:{width}s}  {'  '.join(parts)}"

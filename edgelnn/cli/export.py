@@ -76,8 +76,16 @@ def variant_table(bundle: Bundle) -> Table:
         figures = (*_pair(variant.validation), *_pair(variant.test))
         size = format_bytes(variant.size_bytes)
         rows.append((name, size, f"{variant.parity_max_error:.1e}", *figures))
-    names = ("file", "max error", "val AUC", "val acc.", "test AUC", "test acc.")
-    return Table((Column("variant"), *(Column(name, number=True) for name in names)), tuple(rows))
+    columns = (
+        Column("variant"),
+        Column("file", number=True),
+        Column("max error", number=True, spare=1),
+        Column("val AUC", number=True),
+        Column("val acc.", number=True, spare=2),
+        Column("test AUC", number=True),
+        Column("test acc.", number=True),
+    )
+    return Table(columns, tuple(rows))
 
 
 def _pair(figures: Mapping[str, float]) -> tuple[str, str]:
