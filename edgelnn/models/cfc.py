@@ -84,7 +84,13 @@ class CfCLayer(AbstractLiquidLayer):
         later = F.pad(x, (0, 0, 0, depth - 1)).permute(1, 2, 0)
         drive = torch.baddbmm(bias[:, None], input_weight.expand(len(later), -1, -1), later)
         elapsed = None if timespans is None else _skewed_time(timespans, self.layer_sizes)
-        stage = Stage(matrix, drive, gate_rule(self.mode), layers[0].gates, gate_extras(layers, elapsed))
+        stage = Stage(
+            matrix,
+            drive,
+            gate_rule(self.mode, varying_time=timespans is not None),
+            layers[0].gates,
+            gate_extras(layers, elapsed),
+        )
         ends = list(accumulate(self.layer_sizes))
         states = recur([stage], hx.t(), steps + depth - 1, held=ends[:-1])
         sequence = states[depth - 1 :, self.units - self.outputs :].permute(2, 0, 1)

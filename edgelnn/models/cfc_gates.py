@@ -87,9 +87,11 @@ def fold_gates(cell: CfCCell, features: int, mode: CfCMode, *, varying_time: boo
     )
 
 
-def gate_rule(mode: CfCMode) -> Rule:
+def gate_rule(mode: CfCMode, *, varying_time: bool) -> Rule:
     """Return the rule of a recurrence's stage; its extras are `gate_extras`."""
-    return _pure if mode == "pure" else partial(_gated, mode)
+    if mode == "pure":
+        return Rule(_pure)
+    return Rule(partial(_timed, mode)) if varying_time else Rule(partial(_gated, mode), partial(_gated_slopes, mode))
 
 
 def gate_extras(layers: tuple[FoldedCfC, ...], elapsed: Tensor | None) -> tuple[Tensor, ...]:
@@ -105,12 +107,30 @@ def gate_extras(layers: tuple[FoldedCfC, ...], elapsed: Tensor | None) -> tuple[
     return constants if elapsed is None else (*constants, elapsed)
 
 
-def _gated(mode: CfCMode, z: Tensor, elapsed: Tensor | None = None) -> Tensor:
-    """Return the new state (…, units, batch) of modes ``default`` and ``no_gate`` from z (…, 3 or 4, units, batch)."""
-    ff1, ff2, *time = z.unbind(-3)
-    gate = (time[0] if elapsed is None else torch.addcmul(time[1], elapsed, time[0])).sigmoid()
-    rule = torch.lerp if mode == "default" else torch.addcmul
-    return rule(ff1.tanh(), ff2.tanh(), gate)
+def _gated(mode: CfCMode, z: Tensor) -> Tensor:
+    """Return the new state (units, batch) of modes ``default`` and ``no_gate`` from z (3, units, batch), activated."""
+    ff1, ff2 = z[:2].tanh_()
+    gate = z[2].sigmoid_()
+    return torch.lerp(ff1, ff2, gate) if mode == "default" else torch.addcmul(ff1, ff2, gate)
+
+
+def _gated_slopes(mode: CfCMode, z: Tensor) -> Tensor:
+    """Return the derivatives of `_gated` (time, 3, units, batch) from what it left of z."""
+    ff1, ff2, gate = z.unbind(1)
+    slopes = torch.empty_like(z)
+    of_ff1, of_ff2, of_gate = slopes.unbind(1)
+    through = 1 - gate if mode == "default" else torch.ones_like(gate)
+    torch.ops.aten.tanh_backward.grad_input(through, ff1, grad_input=of_ff1)
+    torch.ops.aten.tanh_backward.grad_input(gate, ff2, grad_input=of_ff2)
+    torch.ops.aten.sigmoid_backward.grad_input(ff2 - ff1 if mode == "default" else ff2, gate, grad_input=of_gate)
+    return slopes
+
+
+def _timed(mode: CfCMode, z: Tensor, elapsed: Tensor) -> Tensor:
+    """Return the new state (…, units, batch) of modes ``default`` and ``no_gate`` from z (…, 4, units, batch)."""
+    ff1, ff2, time_a, time_b = z.unbind(-3)
+    gate = torch.addcmul(time_b, elapsed, time_a).sigmoid()
+    return (torch.lerp if mode == "default" else torch.addcmul)(ff1.tanh(), ff2.tanh(), gate)
 
 
 def _pure(z: Tensor, amplitude: Tensor, decay: Tensor, elapsed: Tensor | None = None) -> Tensor:

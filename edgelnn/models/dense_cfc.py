@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from edgelnn.models.cfc_gates import CfCMode, FoldedCfC, fold_gates, gate_extras, gate_rule
 from edgelnn.models.liquid import AbstractLiquidLayer
-from edgelnn.models.recurrence import Stage, recur
+from edgelnn.models.recurrence import Rule, Stage, recur
 
 __all__ = ["DenseCfCLayer", "FoldedDenseCfC"]
 
@@ -98,20 +98,30 @@ class DenseCfCLayer(AbstractLiquidLayer):
         folded = self.folded(varying_time=timespans is not None)
         steps, batch, gates = x.shape[1], len(x), folded.gates
         drive = torch.baddbmm(folded.bias[:, None], folded.input_weight.expand(steps, -1, -1), x.permute(1, 2, 0))
-        stages = [Stage(folded.recurrent_weight, drive, _backbone)]
+        stages = [Stage(folded.recurrent_weight, drive, _BACKBONE)]
         for weight, bias in folded.deeper:
             kept: tuple[Tensor, ...] = ()
             if self.training and self.backbone_dropout:
                 kept = (F.dropout(x.new_ones(steps, len(weight), batch), self.backbone_dropout),)
-            stages.append(Stage(weight, bias[:, None], _backbone, extras=kept))
+            stages.append(Stage(weight, bias[:, None], _BACKBONE, extras=kept))
         elapsed = None if timespans is None else timespans.t()[:, None].expand(-1, self.units, -1)
         extras = gate_extras((gates,), elapsed)
-        stages.append(Stage(gates.input_weight, gates.bias[:, None], gate_rule(self.mode), gates.gates, extras))
+        rule = gate_rule(self.mode, varying_time=timespans is not None)
+        stages.append(Stage(gates.input_weight, gates.bias[:, None], rule, gates.gates, extras))
         states = recur(stages, hx.t(), steps)
         return states.permute(2, 0, 1), states[-1].t()
 
 
 def _backbone(z: Tensor, kept: Tensor | None = None) -> Tensor:
-    """Return a backbone layer's value (…, units, batch) from z (…, 1, units, batch), dropped out where `kept` is 0."""
-    value = z.squeeze(-3).tanh()
+    """Return a backbone layer's value (units, batch) from z (1, units, batch), dropped out where `kept` is 0."""
+    value = z.tanh_()[0]
     return value if kept is None else value * kept
+
+
+def _backbone_slopes(z: Tensor, kept: Tensor | None = None) -> Tensor:
+    """Return the derivatives of `_backbone` (time, 1, units, batch) from what it left of z."""
+    slopes = 1 - z * z
+    return slopes if kept is None else slopes * kept[:, None]
+
+
+_BACKBONE = Rule(_backbone, _backbone_slopes)

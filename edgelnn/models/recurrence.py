@@ -20,8 +20,19 @@ from edgelnn.models.denormals import denormals_flushed
 
 __all__ = ["Rule", "Stage", "recur"]
 
-Rule = Callable[..., Tensor]
-"""From z (…, gates, units, batch) and the stage's extras to a value (…, units, batch), each element from its own."""
+
+@dataclass(frozen=True)
+class Rule:
+    """What makes z (…, gates, units, batch) and a stage's extras a value (…, units, batch), each element from its own.
+
+    Attributes:
+        value: Called as ``value(z, *extras)``. Where there are slopes, it may overwrite z.
+            shape of z. None: torch takes them from `value`, which then leaves z alone.
+            shape of z. None: taken by torch from `value`, which then leaves z alone.
+    """
+
+    value: Callable[..., Tensor]
+    slopes: Callable[..., Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +109,7 @@ class _Recur(Function):
             value = state
             for index, stage in enumerate(stages):
                 torch.addmm(drives[index][step], stage.matrix, value, out=flat[index][step])
-                value = stage.rule(gated[index][step], *(extra[step] for extra in extras[index]))
+                value = stage.rule.value(gated[index][step], *(extra[step] for extra in extras[index]))
                 values[index].append(value)
             state = value
             if step < len(plan.held):
@@ -145,15 +156,18 @@ class _Derivative:
     """
 
     def __init__(self, stage: Stage, z: Tensor) -> None:
+        z = z.detach().view(len(z), stage.gates, -1, z.shape[2])
         self.extras = [extra.detach().requires_grad_(extra.requires_grad) for extra in stage.extras]
         self.wanted = [extra for extra in self.extras if extra.requires_grad]
-        with torch.enable_grad():
-            z = z.detach().view(len(z), stage.gates, -1, z.shape[2]).requires_grad_()
-            self.value = stage.rule(z, *self.extras)
-            (slopes,) = torch.autograd.grad(self.value.sum(), z, retain_graph=bool(self.wanted))
+        if stage.rule.slopes is not None:
+            slopes = stage.rule.slopes(z, *self.extras)
+        else:
+            with torch.enable_grad():
+                self.value = stage.rule.value(z.requires_grad_(), *self.extras)
+                (slopes,) = torch.autograd.grad(self.value.sum(), z, retain_graph=bool(self.wanted))
         self.of_z = slopes.flatten(1, 2)
         self.slopes, self.flat = slopes.unbind(0), self.of_z.unbind(0)
-        self.of_value = torch.empty_like(self.value) if self.wanted else None
+        self.of_value = torch.empty_like(slopes[:, 0]) if self.wanted else None
 
     def back(self, step: int, of_value: Tensor) -> Tensor:
         """Return the gradient of z (gates·units, batch) in one step from that of the value (units, batch)."""
