@@ -53,7 +53,7 @@ def demo(out: Out = None, force: Force = False, json: Json = False) -> None:
     message(f"\n{SYNTHETIC}", color="yellow")
     message(f"Accuracy against latency and size, as a picture: {folder / PICTURE}")
     message(f"Done in {time.perf_counter() - start:.0f} s. On real images (0.5 MB are downloaded):")
-    next_step("edgelnn train")
+    next_step("train")
 
 
 def _choose_folder(out: Path | None, force: bool) -> Path:

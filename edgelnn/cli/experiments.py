@@ -33,4 +33,4 @@ def experiments(
     rows = [[info.name, info.dataset, f"{info.summary}{f' ({info.source})' if info.source else ''}"] for info in found]
     show(build_table(COLUMNS, rows))
     message("Or the path of a .toml file of yours; --dry-run prints one to start from.")
-    next_step(f"edgelnn train {found[0].name}")
+    next_step("train", found[0].name)

@@ -62,7 +62,7 @@ def export(
     else:
         show(variant_table(bundle))
         message(f"* recommended. {folder} also holds predict.py, golden.npz and a README.")
-    next_step(f"edgelnn profile {folder}")
+    next_step("profile", folder)
 
 
 def variant_table(bundle: Bundle) -> Table:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
@@ -142,11 +144,26 @@ def error(text: str) -> None:
     message(f"error: {tidy(text)}", color="red")
 
 
-def next_step(command: str) -> None:
-    """End with the command to type next, alone on the last line."""
+def next_step(*words: object) -> None:
+    """End with the command to type next, alone on the last line, as this shell would take it.
+
+    Args:
+        words: What follows ``edgelnn``.
+    """
     message()
     message("Next:")
-    message(f"  {command}", bold=True, whole=True)
+    message(f"  {_program()} {shlex.join(map(str, words))}", bold=True, whole=True)
+
+
+def _program() -> str:
+    """Return how edgelnn was called: by its name where the shell finds that, else by its path."""
+    path = Path(sys.argv[0])
+    if path.name == "__main__.py":
+        return f"{Path(sys.executable).name} -m edgelnn"
+    if path.name != "edgelnn" or not path.exists():
+        return "edgelnn"
+    found = shutil.which("edgelnn")
+    return "edgelnn" if found is not None and path.samefile(found) else shlex.quote(str(path))
 
 
 def print_data(text: str) -> None:

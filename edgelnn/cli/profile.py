@@ -67,9 +67,9 @@ def profile(
         _show(report)
     _warn(report)
     if json not in (None, "-"):
-        next_step(f"edgelnn compare {json} ANOTHER.json")
+        next_step("compare", json, "ANOTHER.json")
     elif target.is_dir():
-        next_step(f"edgelnn predict {target} IMAGE")
+        next_step("predict", target, "IMAGE")
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -178,7 +178,7 @@ def _report(runs: Sequence[Run], *, json: bool) -> None:
         positive = runs[0].metrics["test"].positive_class
         title = "test split" + (f", positive class {positive}" if positive else "")
         show(build_table([Column("run"), *(Column(name, number=True) for name in table)], rows, title=title))
-    next_step(f"edgelnn export {runs[0].folder} --quantize")
+    next_step("export", runs[0].folder, "--quantize")
 
 
 def _plain_metrics(run: Run) -> dict[str, Any]:
