@@ -185,17 +185,20 @@ class LTCLayer(AbstractLiquidLayer):
         leaks, blind = torch.stack([folded.leak_current, folded.leak + folded.epsilon]), self.first_sensed
         acting = sensory.acting(blind, self.units)
         seen = sense(readings, sensory.source, sensory.gain, sensory.bias, acting, leaks[:, blind:].flatten())
-        unseen = leaks[:, :blind, None].expand(-1, -1, steps * batch)
-        drive = torch.cat([unseen, seen.view(2, -1, steps * batch)], 1).view(2, self.units, steps, batch)
+        seen = seen.view(2, -1, steps, batch)
+        unseen = leaks[:, :blind, None, None].expand(-1, -1, steps, batch)
+        some = self.receivers
+        receiving, free = unseen, seen  # as in ``auto``, where sensory synapses end where others do not
+        if blind != some:
+            receiving, free = torch.cat([unseen, seen], 1).tensor_split([some], 1)
         inertia = folded.capacitance[:, None, None]
         if timespans is not None:
             inertia = inertia / timespans.t()
-        some = self.receivers
-        others = relax(drive[:, some:], inertia[some:], hx.t()[some:], self.unfolds)
+        others = relax(free, inertia[some:], hx.t()[some:], self.unfolds)
         states = solve(
             internal.reading(self.first_source, self.units),
             internal.acting_by_target(some) if self.is_full else internal.acting(0, some),
-            drive[:, :some],
+            receiving,
             inertia[:some],
             others[:-1],
             hx.t()[:some],

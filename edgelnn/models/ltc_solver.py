@@ -93,20 +93,23 @@ class _Relax(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         """Return gradients of drive, inertia and start."""
         inertia, denominator, decay, trajectory = ctx.saved_tensors
-        steps, neurons, batch = decay.shape
+        steps, unfolds = len(decay), ctx.unfolds
         total = torch.empty_like(trajectory)
         total[-1] = grad[-1]
+        own, gradients = grad.unbind(0), total.unbind(0)
+        of_numerator, of_denominator, of_inertia = (torch.empty_like(decay) for _ in range(3))
         with denormals_flushed():
-            later, *earlier = reversed(total.unbind(0))
-            for index, (before, own) in enumerate(zip(earlier, reversed(grad[:-1].unbind(0)), strict=True)):
-                torch.addcmul(own, decay[steps - 1 - index // ctx.unfolds], later, out=before)
-                later = before
-            by_step = (steps, ctx.unfolds, neurons, batch)
-            q = total[1:].view(by_step) / denominator[:, None]
-            after, before = trajectory[1:].view(by_step), trajectory[:-1].view(by_step)
-            of_drive = torch.stack([q.sum(1), -(q * after).sum(1)])
-            of_inertia = (q * (before - after)).sum(1)
-        return of_drive.transpose(1, 2), of_inertia.transpose(0, 1).sum_to_size(inertia.shape), total[0], None
+            for step in range(steps - 1, -1, -1):
+                first, last = step * unfolds, (step + 1) * unfolds
+                for k in range(last - 1, first - 1, -1):
+                    torch.addcmul(own[k], decay[step], gradients[k + 1], out=gradients[k])
+                q = total[first + 1 : last + 1] / denominator[step]
+                before, after = trajectory[first:last], trajectory[first + 1 : last + 1]
+                torch.sum(q, 0, out=of_numerator[step])
+                torch.sum(q * after, 0, out=of_denominator[step])
+                torch.sum(q * (before - after), 0, out=of_inertia[step])
+        of_drive = torch.stack([of_numerator, -of_denominator]).transpose(1, 2)
+        return of_drive, of_inertia.transpose(0, 1).sum_to_size(inertia.shape), total[0], None
 
 
 class _Solve(Function):

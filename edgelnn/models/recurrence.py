@@ -27,8 +27,8 @@ class Rule:
 
     Attributes:
         value: Called as ``value(z, *extras)``. Where there are slopes, it may overwrite z.
-            shape of z. None: torch takes them from `value`, which then leaves z alone.
-            shape of z. None: taken by torch from `value`, which then leaves z alone.
+        slopes: Called as ``slopes(z, *extras)``, with what `value` left of z at every step: the derivatives by z, in
+            the shape of z. None: torch takes them from `value`, which then leaves z alone.
     """
 
     value: Callable[..., Tensor]
