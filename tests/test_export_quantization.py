@@ -1,6 +1,7 @@
 """Recipes and their scopes; both quantizers on a small network; what happens when they change nothing or fail."""
 
 import logging
+import os
 import subprocess
 import sys
 
@@ -270,6 +271,45 @@ def test_large_buffers_that_stand_behind_the_flatbuffer_are_carried_along():
     assert len(q) < 0.3 * len(data)
     x = random.normal(size=(4, 600)).astype(np.float32)
     assert np.abs(load_runtime(q).run(x) - load_runtime(data).run(x)).max() < 0.05
+
+
+BOARD_CODE = """
+import sys
+import numpy as np
+try:
+    from ai_edge_litert.interpreter import Interpreter
+except ImportError:
+    from tflite_runtime.interpreter import Interpreter
+x = np.load(sys.argv[1])
+interpreter = Interpreter(sys.argv[2], num_threads=1)
+interpreter.allocate_tensors()
+answers = []
+for one in x:
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], one[None])
+    interpreter.invoke()
+    answers.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0])
+np.save(sys.argv[3], np.array(answers))
+"""
+
+
+@pytest.mark.board
+@pytest.mark.parametrize("site", ["site", "site_tfl"])
+@pytest.mark.parametrize("steps", [True, False], ids=["recurrent", "dense"])
+def test_boards_read_quantized_tflite_files_as_we_do(site, steps, tmp_path):
+    """The site `site_tfl` holds tflite-runtime 2.14, which lacks kernels for some int8 and does not say so."""
+    boards = os.environ.get("EDGELNN_BOARDS", "")
+    if not boards:
+        pytest.skip("EDGELNN_BOARDS is not set: it names the folder of the emulated boards")
+    data = write_tflite(network("channels_last", steps=steps))
+    x = inputs(4, "channels_last", seed=2)
+    np.save(tmp_path / "x.npy", x)
+    (tmp_path / "run.py").write_text(BOARD_CODE)
+    for recipe in (DYNAMIC, STATIC):
+        q = quantize_tflite(data, recipe, inputs(32, "channels_last"))
+        (tmp_path / "q.tflite").write_bytes(q)
+        command = [f"{boards}/bin/pi4-python", *(str(tmp_path / n) for n in ("run.py", "x.npy", "q.tflite", "y.npy"))]
+        subprocess.run(command, check=True, capture_output=True, env={**os.environ, "SITE": site})
+        assert np.abs(np.load(tmp_path / "y.npy") - load_runtime(q).run(x)).max() < 0.03, recipe
 
 
 # Chatter

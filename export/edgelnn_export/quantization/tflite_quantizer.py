@@ -1,4 +1,8 @@
-"""Recipes applied to TFLite files by ai-edge-quantizer, through its own rules for single operators."""
+"""Recipes applied to TFLite files by ai-edge-quantizer, through its own rules for single operators.
+
+Weights are quantized per channel, save those of a dynamic FULLY_CONNECTED: tflite-runtime 2.14 has no kernel for that
+and gives wrong answers without a word.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +45,8 @@ def quantize_tflite(data: bytes, recipe: Recipe, images: NDArray[np.float32] | N
         raise MissingExtraError("quantizing TFLite files", "ai-edge-quantizer", "export") from error
     model = _read_model(data)
     rules = recipe_manager.RecipeManager()
-    everything = qtyping.TFLOperationName.ALL_SUPPORTED
+    everything, dense = qtyping.TFLOperationName.ALL_SUPPORTED, qtyping.TFLOperationName.FULLY_CONNECTED
+    per_tensor = qtyping.QuantGranularity.TENSORWISE
     if recipe.range == "static":
         inside, edge = _static_scope(model)
         if not inside:
@@ -49,8 +54,10 @@ def quantize_tflite(data: bytes, recipe: Recipe, images: NDArray[np.float32] | N
         rules.add_static_config(_pattern(inside), everything, activation_num_bits=8, weight_num_bits=8)
         if edge:
             rules.add_dynamic_config(_pattern(edge), everything, num_bits=8)
+            rules.add_dynamic_config(_pattern(edge), dense, num_bits=8, granularity=per_tensor)
     else:
         rules.add_dynamic_config(".*", everything, num_bits=8)
+        rules.add_dynamic_config(".*", dense, num_bits=8, granularity=per_tensor)
     for side in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
         rules.add_quantization_config(".*", side, algorithm_key="no_quantize")
     try:
