@@ -26,7 +26,9 @@ def load_model(path):
             import onnxruntime
         except ImportError:
             sys.exit(f"{path.name} needs onnxruntime: pip install onnxruntime, or choose a .tflite file with --variant")
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1  # fastest for networks this small
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         return lambda x: session.run(None, {session.get_inputs()[0].name: x})[0][0]
     try:
         from ai_edge_litert.interpreter import Interpreter
