@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from edgelnn.cli.formatting import confusion_table, metrics_table
-from edgelnn.cli.options import DataRoot, Json, Threads
+from edgelnn.cli.options import DataRoot, Json, RuntimeThreads
 from edgelnn.cli.output import message, print_json, show
 from edgelnn.cli.targets import kind_of
 from edgelnn.errors import ConfigError, DataError
@@ -38,7 +38,7 @@ def evaluate(
         ),
     ] = None,
     data_root: DataRoot = None,
-    threads: Threads = None,
+    threads: RuntimeThreads = 1,
     bootstrap: Annotated[
         int,
         typer.Option("--bootstrap", min=0, max=100_000, metavar="N", help="Resamples behind the intervals; 0: none."),
@@ -52,7 +52,7 @@ def evaluate(
             raise ConfigError(f"got --variant {variant}; a run has none. Leave it out, or name a bundle.")
         what, data, probabilities, threshold = _ask_run(target, split, dataset, data_root)
     else:
-        what, data, probabilities, threshold = _ask_file(target, split, variant, dataset, data_root, threads or 1)
+        what, data, probabilities, threshold = _ask_file(target, split, variant, dataset, data_root, threads)
     metrics = _judge(data, split, probabilities, threshold, bootstrap)
     if json:
         facts = {

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["DataRoot", "Force", "Json", "Out", "Threads"]
+__all__ = ["DataRoot", "Force", "Json", "Out", "RuntimeThreads", "Threads"]
 
 DataRoot = Annotated[
     Path | None,
@@ -21,6 +21,9 @@ DataRoot = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Replace what is already there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print data alone, as JSON, on stdout.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write.", metavar="FOLDER")]
+RuntimeThreads = Annotated[
+    int, typer.Option("--threads", min=1, max=1024, help="Threads for the runtime.", metavar="N")
+]
 Threads = Annotated[
     int | None,
     typer.Option("--threads", min=1, max=1024, help="Threads to compute with.", metavar="N", show_default="all cores"),

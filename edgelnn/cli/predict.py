@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgelnn.cli.options import Json, Threads
+from edgelnn.cli.options import Json, RuntimeThreads
 from edgelnn.cli.output import Column, build_table, message, print_data, print_json, show, warning
 from edgelnn.cli.targets import kind_of
 from edgelnn.errors import BundleError, ConfigError
@@ -32,7 +32,7 @@ def predict(
     variant: Annotated[
         str | None, typer.Option("--variant", metavar="NAME", help="Of the bundle.", show_default="the recommended one")
     ] = None,
-    threads: Threads = None,
+    threads: RuntimeThreads = 1,
     csv: Annotated[bool, typer.Option("--csv", help="Print data alone, as CSV, on stdout.")] = False,
     json: Json = False,
 ) -> None:
@@ -50,7 +50,7 @@ def predict(
         )
     opened, chosen = found
     manifest = opened.manifest
-    records = _answer(opened, chosen, inputs, threads or 1)
+    records = _answer(opened, chosen, inputs, threads)
     if json:
         print_json(
             {

@@ -28,7 +28,7 @@ def train(
     experiment: Annotated[
         str | None,
         typer.Argument(
-            metavar="[EXPERIMENT]",
+            metavar="EXPERIMENT",
             help="A name from `edgelnn experiments`, or a .toml file. Left out: a CfC on BreastMNIST.",
             show_default=False,
         ),
