@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from edgelnn.cli.findings import Finding, Verdict, judge_machine, try_import
+from edgelnn.cli.findings import Finding, Verdict, judge_machine, try_runtime
 from edgelnn.cli.options import Json
 from edgelnn.cli.output import Column, build_table, message, print_json, show
 from edgelnn.cli.packages import PURPOSES, Standing, look_up
@@ -42,14 +42,11 @@ def doctor(json: Json = False) -> None:
 
 def _runtimes(standings: Sequence[Standing]) -> list[Finding]:
     """Return whether the runtimes that are installed can be imported here."""
-    findings = []
-    for standing in standings:
-        if standing.package.name in RUNTIMES and standing.version is not None:
-            problem = try_import(standing.package.module)
-            text = problem or f"{standing.version} loads"
-            mend = f"pip install --upgrade {standing.package.name}" if problem else ""
-            findings.append(Finding(standing.package.name, "lack" if problem else "good", text, mend))
-    return findings
+    return [
+        try_runtime(each.package.name, each.package.module, each.version)
+        for each in standings
+        if each.package.name in RUNTIMES and each.version is not None
+    ]
 
 
 def _packages(standings: Sequence[Standing]) -> list[tuple[str, str, str]]:
@@ -71,17 +68,19 @@ def _lack(standing: Standing) -> str:
 
 
 def _prescribe(findings: Sequence[Finding], standings: Sequence[Standing]) -> None:
-    """End with every command that mends something."""
-    steps = {each.mend: each.topic for each in findings if each.mend}
-    steps |= {each.mend: each.package.name for each in reversed(standings) if each.mend}
+    """End with every command that mends something, and what it is for."""
+    steps = {each.mend: f"{each.topic}: {each.text}" for each in findings if each.mend}
+    for each in standings:
+        if each.mend:
+            steps.setdefault(each.mend, f"to {PURPOSES[each.package.extra]}" if each.package.extra else _lack(each))
     message()
     if not steps:
         message("Nothing to mend.", color="green")
         return
-    message("To mend:")
-    for step, topic in steps.items():
+    message("To mend or to add:")
+    for step, reason in steps.items():
         message(f"  {step}", bold=True, whole=True)
-        message(f"      for {topic}")
+        message(f"      {reason}")
 
 
 def _record(standing: Standing) -> dict[str, object]:

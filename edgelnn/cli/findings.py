@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edgelnn_profiling.machine import Machine
     from edgelnn_profiling.state import State
 
-__all__ = ["Finding", "Verdict", "judge_machine", "try_import"]
+__all__ = ["Finding", "Verdict", "judge_machine", "try_runtime"]
 
 Verdict = Literal["good", "note", "lack", "unknown"]
 TESTED_PYTHON = (3, 11)
@@ -51,22 +51,25 @@ def judge_machine(machine: Machine, state: State) -> Iterator[Finding]:
     yield from _pressure(machine, state)
 
 
-def try_import(module: str, *, timeout_s: float = 60.0) -> str:
-    """Return what goes wrong when a fresh process imports a module; empty where nothing does.
+def try_runtime(name: str, module: str, version: str, *, timeout_s: float = 60.0) -> Finding:
+    """Return whether a fresh process can import a runtime that is installed.
 
     A build for another processor ends the process (SIGILL), which a check of versions cannot see.
     """
+    mend = f"pip install --upgrade {name}"
     try:
         done = subprocess.run(
             [sys.executable, "-c", f"import {module}"], capture_output=True, text=True, timeout=timeout_s, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"could not be tried: {error}"
+        return Finding(name, "unknown", f"{version}, could not be tried: {error}")
     if done.returncode < 0:
-        return f"importing it ends the process with signal {-done.returncode}: it is built for another processor"
+        text = f"{version}: importing it ends the process (signal {-done.returncode}), as builds for another CPU do"
+        return Finding(name, "lack", text, mend)
     if done.returncode > 0:
-        return (done.stderr.strip().splitlines() or ["importing it fails without a word"])[-1]
-    return ""
+        said = done.stderr.strip().splitlines() or ["importing it fails without a word"]
+        return Finding(name, "lack", f"{version}: {said[-1]}", mend)
+    return Finding(name, "good", f"{version} loads")
 
 
 def _python(machine: Machine) -> Finding:

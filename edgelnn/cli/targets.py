@@ -28,7 +28,8 @@ def kind_of(path: Path, *allowed: Kind) -> Kind:
     Raises:
         ConfigError: There is nothing there, or it is of another kind.
     """
-    wanted = " or ".join(WORDS[kind] for kind in allowed)
+    *others, last = (WORDS[kind] for kind in allowed)
+    wanted = f"{', '.join(others)} or {last}" if others else last
     if not path.exists():
         raise ConfigError(f"got {path}, which does not exist; expected {wanted}.")
     kind = _kind(path)

@@ -46,6 +46,13 @@ def train(
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, max=1000, metavar="N", help="Train N times; report mean ± sd.")
     ] = 1,
+    begin: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="RUN", help="Fine-tune: begin with the weights of this run, at a lower rate."),
+    ] = None,
+    qat: Annotated[
+        bool, typer.Option("--qat", help="With --from: train with int8 numbers, so that int8 files lose less.")
+    ] = False,
     out: Out = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a stopped training was, to the same weights.")
@@ -59,28 +66,47 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a classifier: an LTC or CfC, or what it is to be compared with."""
-    from edgelnn.training import load_experiment
+    from edgelnn.run import Run
 
     flags = {"data.name": data, "data.root": data_root, "training.epochs": epochs, "training.seed": seed}
     overrides = [f"{field}={value}" for field, value in flags.items() if value is not None] + (changes or [])
     source = str(out) if resume and experiment is None and out is not None and seeds == 1 else experiment
-    resolved = load_experiment(source, overrides)
+    start = None if begin is None else Run.load(begin)
+    resolved = _resolve(source, overrides, start, qat=qat)
     if dry_run:
         _describe(resolved, json=json)
         return
     first = resolved.training.seed
-    planned = [load_experiment(source, [*overrides, f"training.seed={first + index}"]) for index in range(seeds)]
+    planned = [
+        _resolve(source, [*overrides, f"training.seed={first + index}"], start, qat=qat) for index in range(seeds)
+    ]
     folders = _folders(planned, out, fresh=not (resume or force))
     runs: list[Run] = []
     for each, folder in zip(planned, folders, strict=True):
         if seeds > 1:
             message(f"seed {each.training.seed} ({len(runs) + 1} of {seeds}) → {folder}", bold=True)
-        runs.append(_train_one(each, folder, resume=resume, force=force, device=device, threads=threads))
+        runs.append(_train_one(each, folder, start, resume=resume, force=force, device=device, threads=threads))
     _report(runs, json=json)
 
 
+def _resolve(source: str | None, overrides: list[str], start: Run | None, *, qat: bool) -> Experiment:
+    """Return the experiment to train: one by name or file, or what goes on with a run."""
+    from edgelnn.training import fine_tuning_experiment, load_experiment
+
+    if start is not None and source is None:
+        return fine_tuning_experiment(start, overrides, quantization_aware=qat)
+    return load_experiment(source, [*(["training.quantization_aware=true"] if qat else []), *overrides])
+
+
 def _train_one(
-    experiment: Experiment, folder: Path, *, resume: bool, force: bool, device: str, threads: int | None
+    experiment: Experiment,
+    folder: Path,
+    start: Run | None,
+    *,
+    resume: bool,
+    force: bool,
+    device: str,
+    threads: int | None,
 ) -> Run:
     from edgelnn.cli.progress import watch_training
     from edgelnn.training import train as train_run
@@ -96,6 +122,7 @@ def _train_one(
             device=device,
             threads=threads,
             listener=listener,
+            start=start,
         )
 
 
