@@ -7,16 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from edgelnn_export import build_bundle
 from edgelnn_export.parity import answer
 from edgelnn_profiling import load_runtime
-
-
-@pytest.fixture(scope="module")
-def full(tiny_run, tmp_path_factory):
-    """A bundle with every candidate."""
-    return build_bundle(tiny_run, tmp_path_factory.mktemp("bundles") / "full", quantize=True)
-
 
 HOOK = """
 import builtins, sys
@@ -37,22 +29,24 @@ def run_predict(folder, *arguments, cwd=None):
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd or folder)
 
 
-def test_predict_needs_nothing_of_ours(full, tiny_run, tmp_path):
+def test_predict_needs_nothing_of_ours(tiny_bundle, tiny_run, tmp_path):
     from PIL import Image
 
-    folder = shutil.copytree(full.folder, tmp_path / "elsewhere")
+    folder = shutil.copytree(tiny_bundle.folder, tmp_path / "elsewhere")
     images = tiny_run.load_dataset()["test"].images[:3]
     Image.fromarray(images[0, ..., 0]).save(tmp_path / "a.png")
     Image.fromarray(images[0, ..., 0]).convert("RGB").resize((56, 56)).save(tmp_path / "large.jpg")
     np.save(tmp_path / "three.npy", images)
     np.savez(tmp_path / "three.npz", images=images)
     names = ("a.png", "large.jpg", "three.npy", "three.npz")
-    for variant in full.manifest.variants:
+    for variant in tiny_bundle.manifest.variants:
         done = run_predict(folder, "--variant", variant.name, *(tmp_path / name for name in names))
         assert done.returncode == 0, done.stderr
         lines = done.stdout.splitlines()
         assert len(lines) == 8
-        expected = answer(load_runtime(full.path(variant)), images, full.manifest.preprocessing, variant.layout)
+        expected = answer(
+            load_runtime(tiny_bundle.path(variant)), images, tiny_bundle.manifest.preprocessing, variant.layout
+        )
         shown = [f"malignant {row[0]:.4f}  normal, benign {row[1]:.4f}" for row in expected]
         assert shown[0] in lines[0]
         assert all(words in line for words, line in zip([*shown, *shown], lines[2:], strict=True))
@@ -61,9 +55,9 @@ def test_predict_needs_nothing_of_ours(full, tiny_run, tmp_path):
         assert "synthetic" in done.stderr
 
 
-def test_predict_checks_the_golden_answers(full, tmp_path):
-    folder = shutil.copytree(full.folder, tmp_path / "b")
-    for variant in full.manifest.variants:
+def test_predict_checks_the_golden_answers(tiny_bundle, tmp_path):
+    folder = shutil.copytree(tiny_bundle.folder, tmp_path / "b")
+    for variant in tiny_bundle.manifest.variants:
         done = run_predict(folder, "--check", "--variant", variant.name)
         assert done.returncode == 0, done.stderr + done.stdout
         assert done.stdout.rstrip().endswith("good")
@@ -88,7 +82,7 @@ def test_predict_checks_the_golden_answers(full, tmp_path):
         (["deep.png"], "convert it to 8 bits first"),
     ],
 )
-def test_predict_says_what_is_wrong_with_an_input(full, tmp_path, arguments, words):
+def test_predict_says_what_is_wrong_with_an_input(tiny_bundle, tmp_path, arguments, words):
     from PIL import Image
 
     (tmp_path / "text.png").write_text("no image")
@@ -97,7 +91,7 @@ def test_predict_says_what_is_wrong_with_an_input(full, tmp_path, arguments, wor
     np.save(tmp_path / "small.npy", np.zeros((5, 5), np.uint8))
     np.save(tmp_path / "floats.npy", np.zeros((28, 28)))
     Image.fromarray(np.zeros((28, 28), np.uint16)).save(tmp_path / "deep.png")
-    done = run_predict(full.folder, *arguments, cwd=tmp_path)
+    done = run_predict(tiny_bundle.folder, *arguments, cwd=tmp_path)
     assert done.returncode in (1, 2)
     assert words in done.stderr
     assert "Traceback" not in done.stderr
