@@ -271,6 +271,17 @@ def test_refuses_what_does_not_fit_in_one_line(head: dict[str, Any], others: dic
     assert len(str(error.value)) < 300
 
 
+@pytest.mark.parametrize("head", HEADS)
+def test_no_images_have_no_scores_and_evaluation_gives_what_training_gives(head: str) -> None:
+    classifier = build(HEADS[head]).eval()
+    assert classifier.probabilities(images(IMAGE)[:0]).shape == (0, 2)
+    trained = classifier(images(IMAGE))
+    with torch.no_grad():
+        assert torch.equal(classifier(images(IMAGE)), trained)
+    with torch.inference_mode():
+        assert torch.equal(classifier(images(IMAGE)), trained)
+
+
 def test_refuses_images_of_another_shape() -> None:
     classifier = build(HEADS["cfc"])
     with pytest.raises(DataError, match=r"images of shape \(3, 1, 12, 10\); the classifier takes \(n, 3, 12, 10\)"):

@@ -72,6 +72,8 @@ class Classifier(nn.Module):
         if tuple(x.shape[1:]) != (channels, *space):
             expected = ", ".join(map(str, [channels, *space]))
             raise DataError(f"got images of shape {tuple(x.shape)}; the classifier takes (n, {expected}).")
+        if not len(x):
+            return x.new_zeros(0, self.outputs)
         scores: Tensor = self.head(self.scan(self.feature_map(x)))
         return scores
 

@@ -63,9 +63,9 @@ def solve(
     Returns:
         (time, R, batch): states after every step of the sequence.
     """
-    states: Tensor = _Solve.apply(  # type: ignore[no-untyped-call]
-        reading, acting, drive, inertia, given, start, unfolds
-    )
+    tensors = (reading, acting, drive, inertia, given, start)
+    keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    states: Tensor = _Solve.apply(*tensors, unfolds, keep)  # type: ignore[no-untyped-call]
     return states
 
 
@@ -125,27 +125,30 @@ class _Solve(Function):
         given: Tensor,
         start: Tensor,
         unfolds: int,
+        keep: bool,
     ) -> Tensor:
-        """Compute solver step after solver step, every state and opening kept for the backward pass."""
+        """Compute solver step after solver step; if `keep`, what the backward pass needs of each is kept."""
         _, receivers, steps, batch = drive.shape
         neurons, first = receivers + given.shape[1], receivers + given.shape[1] + 1 - reading.shape[1]
         v = drive.new_ones(steps * unfolds + 1, neurons + 1, batch)
         v[0, :receivers] = start
         v[:-1, receivers:neurons] = given
-        opened = drive.new_empty(steps * unfolds, len(reading), batch)
+        kept, times = (steps * unfolds, 1) if keep else (1, steps * unfolds)
+        opened = drive.new_empty(kept, len(reading), batch)
         form = _Form(acting, receivers)
-        sums = drive.new_empty(steps * unfolds, 2 * receivers, batch)
-        numerators, denominators = (part.unbind(0) for part in form.halves(sums))
-        states, sources, openings = v[:, :receivers].unbind(0), v[:, first:].unbind(0), opened.unbind(0)
+        sums = drive.new_empty(kept, 2 * receivers, batch)
+        numerators, denominators = (part.unbind(0) * times for part in form.halves(sums))
+        states, sources, openings = v[:, :receivers].unbind(0), v[:, first:].unbind(0), opened.unbind(0) * times
         inertias, driven = _by_step(inertia, steps, batch), form.arrange(drive[0], drive[1] + inertia)
-        shaped, both = form.openings(opened), form.sums(sums)
+        shaped, both = form.openings(opened) * times, form.sums(sums) * times
         for step in range(steps):
             for k in range(step * unfolds, (step + 1) * unfolds):
                 torch.mm(reading, sources[k], out=openings[k]).sigmoid_()
                 form.add_product(driven[step], acting, shaped[k], out=both[k])
                 numerators[k].addcmul_(inertias[step], states[k])
                 torch.div(numerators[k], denominators[k], out=states[k + 1])
-        ctx.save_for_backward(reading, acting, inertia, v, opened, sums)
+        if keep:
+            ctx.save_for_backward(reading, acting, inertia, v, opened, sums)
         ctx.unfolds = unfolds
         return v[unfolds::unfolds, :receivers]
 
@@ -202,6 +205,7 @@ class _Solve(Function):
             of_inertia.transpose(0, 1).sum_to_size(inertia.shape),
             of_sources[:, receivers - first :],
             g,
+            None,
             None,
         )
 
