@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgelnn_profiling.machine import read_machine as read_machine
     from edgelnn_profiling.manager import Progress as Progress
     from edgelnn_profiling.manager import profile as profile
+    from edgelnn_profiling.model_files import check_model as check_model
     from edgelnn_profiling.model_files import identify_model as identify_model
     from edgelnn_profiling.plan import Plan as Plan
     from edgelnn_profiling.probe import probe_model as probe_model
@@ -35,6 +36,7 @@ _HOMES = {
     "Progress": "edgelnn_profiling.manager",
     "Report": "edgelnn_profiling.report",
     "State": "edgelnn_profiling.state",
+    "check_model": "edgelnn_profiling.model_files",
     "comparison": "edgelnn_profiling.comparing",
     "count_instructions": "edgelnn_profiling.instructions",
     "identify_model": "edgelnn_profiling.model_files",

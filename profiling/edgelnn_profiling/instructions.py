@@ -19,7 +19,7 @@ import edgelnn
 import edgelnn_profiling
 from edgelnn.errors import ModelFileError, ProfileError
 from edgelnn_profiling.emulation.count_inference import FIRST, SECOND
-from edgelnn_profiling.model_files import identify_model
+from edgelnn_profiling.model_files import check_model
 from edgelnn_profiling.probe import how_it_ended
 
 __all__ = ["BOARDS", "Board", "InstructionCounts", "count_instructions"]
@@ -88,7 +88,7 @@ def count_instructions(
         if not needed.exists():
             hint = f" Compile it: cc -O2 -shared -fPIC -o {plugin} {plugin_source()}" if needed == plugin else ""
             raise ProfileError(f"counting instructions needs {what}, and there is no {needed}.{hint}")
-    model_format = identify_model(model)
+    model_format = check_model(model)
     with tempfile.TemporaryDirectory(prefix="edgelnn-count-") as folder:
         # The board sees its own packages and these two, and nothing else of this machine's Python.
         for package in (edgelnn, edgelnn_profiling):

@@ -17,7 +17,7 @@ from edgelnn.errors import ModelFileError, ProfileError
 from edgelnn_profiling.assembly import assemble_result, read_machine_events
 from edgelnn_profiling.cautions import find_cautions
 from edgelnn_profiling.executor import AbstractExecutor, LocalExecutor, Outcome
-from edgelnn_profiling.model_files import identify_model
+from edgelnn_profiling.model_files import check_model
 from edgelnn_profiling.parity import allowed_error
 from edgelnn_profiling.plan import Plan
 from edgelnn_profiling.report import Report
@@ -205,12 +205,13 @@ def _variant_request(bundle: Bundle, variant: Variant) -> dict[str, Any]:
         "layout": variant.layout,
         "allowed_error": allowed_error(variant.tolerance, variant.parity_max_error),
     }
-    return {"model": str(bundle.path(variant).absolute()), "format": variant.format, "golden": golden}
+    path = bundle.path(variant)
+    return {"model": str(path.absolute()), "format": check_model(path), "golden": golden}
 
 
 def _file_facts(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return facts and request for a file that comes without a bundle."""
-    model_format = identify_model(path)
+    model_format = check_model(path)
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from edgelnn.errors import EdgelnnError, MissingExtraError, ModelFileError
-from edgelnn_profiling.model_files import identify_model
+from edgelnn_profiling.model_files import check_model
 
 __all__ = ["probe_model"]
 
@@ -35,7 +35,7 @@ def probe_model(path: str | os.PathLike[str], *, threads: int = 1, timeout_s: fl
         ModelFileError: The file is no model, is refused, fails, crashes its runtime or does not finish.
         MissingExtraError: Its runtime is not installed.
     """
-    model_format = identify_model(path)
+    model_format = check_model(path)
     # -P: a module that lies in the current folder is not what is meant by its name.
     command = [sys.executable, "-P", "-m", "edgelnn_profiling.probe", str(threads), str(Path(path).absolute())]
     try:

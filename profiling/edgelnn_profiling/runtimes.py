@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgelnn.errors import ConfigError, ModelFileError
 from edgelnn.manifest import Tensor
-from edgelnn_profiling.model_files import ModelFormat, identify_model
+from edgelnn_profiling.model_files import ModelFormat, check_model
 
 __all__ = ["AbstractRuntime", "import_runtime", "load_runtime", "open_runtime", "random_input"]
 
@@ -41,13 +41,13 @@ def load_runtime(source: str | os.PathLike[str] | bytes, *, threads: int = 1) ->
     Traceback (most recent call last):
     edgelnn.errors.ModelFileError: the model is neither an ONNX nor a TFLite model, or is cut short; ...
     """
-    return open_runtime(source, identify_model(source), threads=threads)
+    return open_runtime(source, check_model(source), threads=threads)
 
 
 def open_runtime(
     source: str | os.PathLike[str] | bytes, model_format: ModelFormat, *, threads: int = 1
 ) -> AbstractRuntime:
-    """Load a file whose format is known already (see `identify_model`); otherwise as `load_runtime`."""
+    """Load a file that was found fit to be opened (see `check_model`); otherwise as `load_runtime`."""
     if threads < 1:
         raise ConfigError(f"got threads={threads}; expected 1 or more.")
     if model_format == "onnx":
