@@ -247,3 +247,25 @@ def test_a_training_killed_at_ten_random_moments_ends_with_the_same_weights(tmp_
     assert last.returncode == 0
     same_run(tmp_path / "run", tmp_path / "whole")
     assert [path.name for path in (tmp_path / "run").rglob("*") if path.name.startswith(".")] == []
+
+
+@pytest.mark.slow
+def test_ctrl_c_on_the_command_line_leaves_a_run_to_resume(tmp_path):
+    """One line says how to go on, and that very line, typed, does."""
+    command = [sys.executable, "-m", "edgelnn", "train", "phantoms", "--out", str(tmp_path / "run")]
+    settings = ["--set", "training.epochs=60", "--set", "data.size=16", "--set", "head.units=8", "--threads", "1"]
+    with subprocess.Popen([*command, *settings], stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("epoch   3/"):
+                process.send_signal(signal.SIGINT)
+                break
+        said = process.stderr.read()
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert f"Continue it: edgelnn train --resume --out {tmp_path / 'run'}" in said
+    typed = said[said.index("edgelnn train --resume") :].split("\n")[0].split()
+    resumed = subprocess.run([sys.executable, "-m", *typed], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert "epoch  60/60" in resumed.stderr
+    assert "epoch   2/60" not in resumed.stderr
+    assert Run.load(tmp_path / "run").history[-1].epoch == 60

@@ -190,3 +190,22 @@ def test_the_default_experiment_beats_chance_on_real_data(tmp_path, test_data):
     run = train(experiment, folder=tmp_path / "run", figures=False)
     assert run.metrics["test"].auc > 0.75
     assert run.metrics["test"].positive_class == "malignant"
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")]
+)
+def test_too_little_memory_says_what_to_try_and_keeps_the_run(tmp_path, error):
+    class Greedy(Recorder):
+        def on_batch(self, batch: int, batches: int) -> None:
+            raise error
+
+    with pytest.raises(TrainingError, match=r"out of memory\. Try a smaller training\.batch_size \(now 10\)"):
+        train(tiny_experiment(), folder=tmp_path / "run", dataset=tiny_dataset(), listener=Greedy(), figures=False)
+    assert (tmp_path / "run" / "experiment.toml").exists()
+
+
+def test_an_error_that_is_nobodys_fault_keeps_its_words(tmp_path):
+    recorder = Recorder(fail_at=1, error=RuntimeError)
+    with pytest.raises(RuntimeError):
+        train(tiny_experiment(), folder=tmp_path / "run", dataset=tiny_dataset(), listener=recorder, figures=False)

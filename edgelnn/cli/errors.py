@@ -12,14 +12,21 @@ import typer
 
 from edgelnn.cli.output import error, message
 from edgelnn.cli.packages import package_of_module
-from edgelnn.errors import ConfigError, EdgelnnError, MissingExtraError, TrainingInterrupted
+from edgelnn.errors import ConfigError, EdgelnnError, MissingExtraError
 
-__all__ = ["DEBUG", "run_guarded"]
+__all__ = ["DEBUG", "Interrupted", "run_guarded"]
 
 DEBUG = "EDGELNN_DEBUG"
 # Newer typers bundle their own click, older ones import the separate package: take the base classes from typer itself.
 _UsageError: type[Any] = typer.BadParameter.__bases__[0]
 _ClickException: type[Any] = _UsageError.__bases__[0]
+
+
+class Interrupted(Exception):
+    """Ctrl-C in the middle of something that can be continued; the message says how.
+
+    typer makes a wordless exit of every KeyboardInterrupt, so one with words has to pass it as something else.
+    """
 
 
 def run_guarded(action: Callable[[], Any]) -> int:
@@ -45,7 +52,7 @@ def run_guarded(action: Callable[[], Any]) -> int:
     except Exception as problem:
         if debug:
             traceback.print_exc()
-        if isinstance(problem, TrainingInterrupted):
+        if isinstance(problem, Interrupted):
             error(str(problem))
             return 130
         lines, expected = _describe(problem)

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from edgelnn.cli.errors import Interrupted
 from edgelnn.cli.formatting import format_count, format_seconds
 from edgelnn.cli.output import console, is_terminal, message, warning
+from edgelnn.errors import TrainingInterrupted
 from edgelnn.training.listener import EpochReport, TrainingListener, TrainingStart
 
 if TYPE_CHECKING:
@@ -21,12 +23,19 @@ __all__ = ["LiveTraining", "PlainTraining", "loading_progress", "watch_training"
 
 @contextmanager
 def watch_training() -> Iterator[TrainingListener]:
-    """Give the listener that suits stderr: live where a person watches, else one line an epoch."""
-    if not is_terminal(sys.stderr):
-        yield PlainTraining()
-        return
-    with _bar("{task.fields[figures]}") as progress:
-        yield LiveTraining(progress)
+    """Give the listener that suits stderr: live where a person watches, else one line an epoch.
+
+    Raises:
+        Interrupted: The training inside was; the message says how to continue it.
+    """
+    try:
+        if not is_terminal(sys.stderr):
+            yield PlainTraining()
+            return
+        with _bar("{task.fields[figures]}") as progress:
+            yield LiveTraining(progress)
+    except TrainingInterrupted as interruption:
+        raise Interrupted(str(interruption)) from interruption
 
 
 class PlainTraining(TrainingListener):
