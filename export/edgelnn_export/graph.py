@@ -14,7 +14,7 @@ with defaults where they have one:
                  activation = "none"]
     pool2d       x [kind = max | average, kernel (kh, kw), stride (sh, sw)]; windows that do not fit are dropped
     linear       x (…, in), weight (out, in), bias (out) or left out [activation = "none"]
-    add, subtract, multiply, divide      x, y; broadcast as in numpy, to the shape of x or of y
+    add, subtract, multiply, divide      x, y; broadcast as in numpy
     relu, tanh, sigmoid, softmax, hard_swish, hard_sigmoid, exp, abs     x; softmax over the last axis, hard_sigmoid
                  is clip(x/6 + 1/2, 0, 1) and hard_swish x times that
     reshape      x [shape: of the result for a batch of 1; axis 0 scales with the batch]

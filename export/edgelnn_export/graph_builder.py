@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from edgelnn.preprocessing import Layout
-from edgelnn_export.graph import Array, Body, Graph, Node
+from edgelnn_export.graph import Array, Body, Graph, Node, all_nodes
 from edgelnn_export.operators import Shape, infer_shapes
 
 __all__ = ["GraphBuilder"]
@@ -191,11 +191,12 @@ class GraphBuilder:
         return self.add_node("loop", (*states, *sequences, *invariants), **attributes)
 
     def finish(self, output: str, name: str = "probabilities") -> Graph:
-        """Return the checked graph, its output under the given name.
+        """Return the checked graph, its output under the given name; what does not reach the output is left out.
 
         Raises:
             ExportError: A rule of `graph.py` is broken.
         """
+        live = _live_nodes(self.nodes, output)
         nodes = tuple(
             Node(
                 n.op,
@@ -204,7 +205,21 @@ class GraphBuilder:
                 n.attributes,
                 n.part,
             )
-            for n in self.nodes
+            for n in live
         )
-        shapes = {name if value == output else value: shape for value, shape in self.shapes.items()}
-        return Graph(self.input, name, nodes, dict(self.constants), shapes, self.layout).checked()
+        made = {self.input, *(value for node in live for value in node.outputs)}
+        shapes = {name if value == output else value: shape for value, shape in self.shapes.items() if value in made}
+        used = {value for node in all_nodes(nodes) for value in node.inputs}
+        constants = {value: array for value, array in self.constants.items() if value in used}
+        return Graph(self.input, name, nodes, constants, shapes, self.layout).checked()
+
+
+def _live_nodes(nodes: Sequence[Node], output: str) -> list[Node]:
+    """Return the nodes that reach the output."""
+    wanted = {output}
+    live = []
+    for node in reversed(nodes):
+        if wanted & set(node.outputs):
+            wanted |= set(node.inputs)
+            live.append(node)
+    return live[::-1]

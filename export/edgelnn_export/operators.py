@@ -144,11 +144,11 @@ def _linear(inputs: Sequence[Shape], a: Attributes, layout: Layout) -> tuple[Sha
 def _binary(inputs: Sequence[Shape], a: Attributes, layout: Layout) -> tuple[Shape, ...]:
     _count(inputs, 2)
     x, y = inputs
-    long = x if (len(x), math.prod(x)) >= (len(y), math.prod(y)) else y
-    short = y if long is x else x
-    fits = all(s in (1, n) for s, n in zip(reversed(short), reversed(long), strict=False))
-    _require(fits, f"got shapes {x} and {y}; one must broadcast to the other.")
-    return (long,)
+    fits = all(s in (1, n) or n == 1 for s, n in zip(reversed(x), reversed(y), strict=False))
+    _require(fits, f"got shapes {x} and {y}; each axis must be as long in both, or 1.")
+    rank = max(len(x), len(y))
+    wide = [(*(1,) * (rank - len(shape)), *shape) for shape in (x, y)]
+    return (tuple(max(pair) for pair in zip(*wide, strict=True)),)
 
 
 def _same(inputs: Sequence[Shape], a: Attributes, layout: Layout) -> tuple[Shape, ...]:

@@ -15,7 +15,7 @@ from edgelnn_export.graph_builder import GraphBuilder
 from edgelnn_export.lowering.cfc_dense import lower_dense_cfc
 from edgelnn_export.lowering.cfc_fused import lower_fused_cfc
 from edgelnn_export.lowering.cfc_skewed import lower_skewed_cfc
-from edgelnn_export.lowering.ltc_unrolled import lower_unrolled_ltc
+from edgelnn_export.lowering.ltc_staged import lower_staged_ltc
 from edgelnn_export.lowering.recurrent import lower_recurrent
 from edgelnn_export.lowering.signals import Steps, Vector, identity, join_features
 from edgelnn_export.lowering.weights import cfc_stack, dense_cfc, ltc_cell, numbers
@@ -74,7 +74,10 @@ def _lower_liquid(
         elif isinstance(one, DenseCfCLayer):
             results.append(lower_dense_cfc(builder, dense_cfc(one), sequence, backward=backward, last=last))
         elif isinstance(one, LTCLayer):
-            results.append(lower_unrolled_ltc(builder, ltc_cell(one), sequence, backward=backward, last=last))
+            halved = target == "tflite"
+            results.append(
+                lower_staged_ltc(builder, ltc_cell(one), sequence, backward=backward, last=last, halved=halved)
+            )
         else:
             raise UnsupportedModelError(f"got a layer of type {type(one).__name__}; expected a CfC or an LTC.")
     return results[0] if len(results) == 1 else join_features(builder, results[0], results[1])

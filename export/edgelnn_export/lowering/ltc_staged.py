@@ -1,0 +1,212 @@
+"""LTC stage by stage: what can be computed for all times at once is, and only the core of the wiring is unrolled.
+
+See `ltc_wiring` for the stages. In a neural circuit policy the inter neurons are sources, the motor neurons sinks, and
+the command neurons the core: most synapses are then opened by a few large products in place of hundreds of small ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgelnn_export.graph_builder import GraphBuilder
+from edgelnn_export.lowering.ltc_core import CoreState, core_state, unroll_core
+from edgelnn_export.lowering.ltc_synapses import Opening, Sums, plain_sums
+from edgelnn_export.lowering.ltc_wiring import needed_neurons, restricted, stages
+from edgelnn_export.lowering.recursion import scan_recursion, shifted
+from edgelnn_export.lowering.signals import Affine, Steps, Vector, absorb, dense, identity, stacked
+from edgelnn_export.lowering.weights import LTCCell
+
+__all__ = ["lower_staged_ltc"]
+
+
+@dataclass(frozen=True)
+class Solved:
+    """The neurons of one stage at all times.
+
+    Attributes:
+        neurons: (neurons,) which.
+        before: (solver steps, raw) before every solver step, or none where nobody asks.
+        ends: (steps, raw) after every step of the sequence.
+        affine: From raw to potentials.
+    """
+
+    neurons: NDArray[np.int64]
+    before: str
+    ends: str
+    affine: Affine
+
+
+def lower_staged_ltc(
+    builder: GraphBuilder, cell: LTCCell, sequence: Steps, *, backward: bool, last: bool, halved: bool
+) -> Steps | Vector:
+    """Return an LTC's output at every step, or after the last step it reads.
+
+    Args:
+        builder: Where to.
+        cell: The LTC.
+        sequence: Its input.
+        backward: Read from the last step to the first.
+        last: Only the last output is wanted.
+        halved: Open synapses by tanh (`Opening`).
+    """
+    opening = Opening(halved=True, lanes=8) if halved else Opening(halved=False, lanes=1)
+    solver = _Solver(builder, restricted(cell, needed_neurons(cell)), sequence, backward, opening)
+    solved = solver.solve()
+    outputs = np.arange(len(cell.output_scale))
+    parts = [stage for stage in solved if np.isin(outputs, stage.neurons).any()]
+    ends = [stage.ends for stage in parts]
+    affine = stacked([stage.affine for stage in parts])
+    order = np.concatenate([stage.neurons for stage in parts])
+    place = np.array([int(np.flatnonzero(order == output)[0]) for output in outputs])
+    picked = np.zeros((len(outputs), len(order)))
+    picked[outputs, place] = cell.output_scale
+    weight, offset = absorb(picked, cell.output_shift, affine)
+    rows = builder.concat(ends, 1)
+    if backward and not last:
+        rows = _reversed(builder, rows)
+    result = Steps(rows, sequence.steps, dense(weight, offset))
+    return result.last(builder) if last else result
+
+
+def _first(builder: GraphBuilder, rows: str, sizes: tuple[int, ...]) -> tuple[str, ...]:
+    """Return the first columns of rows in pieces of the given sizes."""
+    rest = builder.shape(rows)[1] - sum(sizes)
+    return builder.split(rows, 1, (*sizes, rest) if rest else sizes)[: len(sizes)]
+
+
+def _reversed(builder: GraphBuilder, rows: str) -> str:
+    shape = builder.shape(rows)
+    return builder.reshape(builder.add_node("reverse", (builder.reshape(rows, (1, *shape)),), axis=1)[0], shape)
+
+
+class _Solver:
+    """Solves the stages of one LTC in one graph."""
+
+    def __init__(self, builder: GraphBuilder, cell: LTCCell, sequence: Steps, backward: bool, opening: Opening) -> None:
+        self.builder = builder
+        self.cell = cell
+        self.sequence = (
+            Steps(_reversed(builder, sequence.rows), sequence.steps, sequence.affine) if backward else sequence
+        )
+        self.steps = sequence.steps
+        self.opening = opening
+
+    def solve(self) -> list[Solved]:
+        """Return the stages that have neurons, solved."""
+        found = stages(self.cell)
+        solved: list[Solved] = []
+        if len(found.sources):
+            solved.append(self._sources(found.sources, needed=bool(len(found.core) + len(found.sinks))))
+        if len(found.core):
+            solved.append(self._core(found.core, solved))
+        if len(found.sinks):
+            solved.append(self._sinks(found.sinks, solved))
+        return solved
+
+    def _sources(self, neurons: NDArray[np.int64], *, needed: bool) -> Solved:
+        """Solve neurons whose n and d last for a whole step.
+
+        After j solver steps, v is ``decay^j * v_before + gained[j]``, with ``decay = 1 / (1 + d)``.
+        """
+        b, count = self.builder, len(neurons)
+        rows = self._per_step(plain_sums(neurons, self.opening))
+        n, one_and_d = _first(b, rows, (count, count))
+        gained, decay = [b.divide(n, one_and_d)], [b.divide(np.ones((1, 1)), one_and_d)]
+        for _ in range(self.cell.unfolds - 1):
+            gained.append(b.divide(b.add(gained[-1], n), one_and_d))
+            decay.append(b.multiply(decay[-1], decay[0]))
+        shape = (1, self.steps, count)
+        ends = scan_recursion(b, b.reshape(decay[-1], shape), b.reshape(gained[-1], shape))
+        flat = b.reshape(ends, (self.steps, count))
+        if not needed:
+            return Solved(neurons, "", flat, identity(count))
+        begin = b.reshape(shifted(b, ends, 1), (self.steps, 1, count))
+        before = begin
+        if self.cell.unfolds > 1:
+            inner = (self.steps, self.cell.unfolds - 1, count)
+            decays, gains = (b.reshape(b.concat(values[:-1], 1), inner) for values in (decay, gained))
+            before = b.concat([begin, b.add(b.multiply(decays, begin), gains)], 1)
+        return Solved(neurons, b.reshape(before, (self.steps * self.cell.unfolds, count)), flat, identity(count))
+
+    def _core(self, neurons: NDArray[np.int64], solved: list[Solved]) -> Solved:
+        """Solve neurons whose synapses have to be opened in every solver step."""
+        b, unfolds = self.builder, self.cell.unfolds
+        state = core_state(self.cell, neurons, self.opening)
+        states = unroll_core(b, state, self._driven(state, solved))
+        ends = b.reshape(b.concat(states[unfolds - 1 :: unfolds], 1), (self.steps, state.entries))
+        # before the first solver step every potential is 0
+        nothing = b.multiply(states[0], np.zeros((1, 1)))
+        first = b.add(nothing, state.beta[None]) if state.beta.any() else nothing
+        before = b.reshape(b.concat([first, *states[:-1]], 1), (len(states), state.entries))
+        return Solved(neurons, before, ends, state.affine)
+
+    def _sinks(self, neurons: NDArray[np.int64], solved: list[Solved]) -> Solved:
+        """Solve neurons that no other waits for: their n and d are known at all times."""
+        b, count, unfolds = self.builder, len(neurons), self.cell.unfolds
+        rows = self._per_solver_step(plain_sums(neurons, self.opening), solved)
+        width = b.shape(rows)[1]
+        by_step = b.reshape(rows, (self.steps, unfolds * width))
+        idle = width - 2 * count
+        parts = b.split(by_step, 1, ((count, count, idle) if idle else (count, count)) * unfolds)
+        pieces = [part for index, part in enumerate(parts) if not idle or index % 3 < 2]
+        gained = b.divide(pieces[0], pieces[1])
+        decay = b.divide(np.ones((1, 1)), pieces[1])
+        for n, one_and_d in zip(pieces[2::2], pieces[3::2], strict=True):
+            gained = b.divide(b.add(gained, n), one_and_d)
+            decay = b.divide(decay, one_and_d)
+        shape = (1, self.steps, count)
+        ends = scan_recursion(b, b.reshape(decay, shape), b.reshape(gained, shape))
+        return Solved(neurons, "", b.reshape(ends, (self.steps, count)), identity(count))
+
+    def _driven(self, state: CoreState, solved: list[Solved]) -> list[str]:
+        """Return for every solver step what drives the core, (1, 2·entries)."""
+        b, unfolds = self.builder, self.cell.unfolds
+        sums, (_, constant) = state.sums(), state.effects()
+        sums = replace(sums, constant=sums.constant + constant)
+        acting = [stage for stage in solved if self._between(stage, sums.neurons)]
+        rows = self._per_solver_step(sums, acting) if acting else self._per_step(sums)
+        count, width = b.shape(rows)
+        values = b.split(b.reshape(rows, (1, count * width)), 1, (width,) * count)
+        return [value for value in values for _ in range(1 if acting else unfolds)]
+
+    def _between(self, stage: Solved, neurons: NDArray[np.int64]) -> bool:
+        """Return whether neurons of a stage act on some neurons."""
+        internal = self.cell.internal
+        return bool((np.isin(internal.source, stage.neurons) & np.isin(internal.target, neurons)).any())
+
+    def _per_step(self, sums: Sums) -> str:
+        """Return (steps, rows): `sums` with the leaks and what sensory synapses add."""
+        resting = sums.at_rest(self.cell.leak_current, self.cell.leak)
+        synapses, effect = sums.of_synapses(self.cell.sensory)
+        rows, affine = self.sequence.rows, self.sequence.affine
+        if not len(synapses):  # the same for every example, but a value has a batch
+            return self.builder.linear(rows, np.zeros((len(resting), self.builder.shape(rows)[1])), resting)
+        opened = self.opening.open(self.builder, rows, affine, synapses)
+        matrix, opening_constant = self.opening.effect(effect)
+        return self.builder.linear(opened, matrix, resting + opening_constant)
+
+    def _per_solver_step(self, sums: Sums, solved: list[Solved]) -> str:
+        """Return (solver steps, rows): the same, with what the neurons solved so far add, of which some do."""
+        b, unfolds, width = self.builder, self.cell.unfolds, len(sums.constant)
+        terms = []
+        for stage in solved:
+            between = self.cell.internal.chosen(np.isin(self.cell.internal.source, stage.neurons))
+            synapses, effect = sums.of_synapses(between)
+            if len(synapses):
+                own = replace(synapses, source=np.searchsorted(stage.neurons, synapses.source))
+                terms.append((self.opening.open(b, stage.before, stage.affine, own), *self.opening.effect(effect)))
+        sensory = bool(len(sums.of_synapses(self.cell.sensory)[0]))
+        if not sensory:
+            opened, matrix, bias = terms[0]
+            terms[0] = (opened, matrix, bias + sums.at_rest(self.cell.leak_current, self.cell.leak))
+        total = b.linear(*terms[0])
+        for term in terms[1:]:
+            total = b.add(total, b.linear(*term))
+        if sensory:
+            per_step = b.reshape(self._per_step(sums), (self.steps, 1, width))
+            total = b.add(b.reshape(total, (self.steps, unfolds, width)), per_step)
+            total = b.reshape(total, (self.steps * unfolds, width))
+        return total
