@@ -55,6 +55,8 @@ class Variant:
         validation: Figures on the validation split: ``auc``, ``accuracy``, ``agreement`` (share of decisions equal to
             the PyTorch model's).
         test: The same on the test split, evaluated once.
+        references: Largest difference from the PyTorch model's of any probability that the file gives in other
+            evaluators, by evaluator: for float32 ONNX files ONNX's own reference evaluator.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Variant:
     tolerance: float | None
     validation: Mapping[str, float]
     test: Mapping[str, float]
+    references: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -247,6 +250,8 @@ def _check_variant(manifest: Manifest, variant: Variant, where: str) -> None:
         _expect(known, f"{where}.{name}.dtype", tensor.dtype, "float32, uint8 or int8")
     error = variant.parity_max_error
     _expect(error >= 0, f"{where}.parity_max_error", error, "0 or more")
+    for name, difference in variant.references.items():
+        _expect(difference >= 0, f"{where}.references.{name}", difference, "0 or more")
 
 
 def _check_file(where: str, file: str, size_bytes: int, sha256: str, suffix: str) -> None:

@@ -22,6 +22,7 @@ class Check:
         parity_max_error: Largest difference of any probability from the PyTorch model's on the parity inputs; None
             where the file does not run.
         tolerance: What `parity_max_error` has to stay below; None where the candidate is judged by AUC.
+        references: The same in other evaluators, by evaluator (see `edgelnn.manifest.Variant`).
         validation: ``auc``, ``accuracy``, ``agreement`` and ``auc_drop`` on the validation split.
     """
 
@@ -32,6 +33,7 @@ class Check:
     parity_max_error: float | None = None
     tolerance: float | None = None
     validation: Mapping[str, float] = field(default_factory=dict)
+    references: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def figures(self) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """Is a file the model? Held to the PyTorch model's answers, through the runtime that will run it.
 
 float32 files must give the same numbers: on the golden inputs and on noise, one image at a time and in a batch, no
-probability may differ by more than a tolerance. Quantized files cannot; they are judged on the validation split by the
-AUC they lose, and by how often they decide otherwise.
+probability may differ by more than a tolerance; ONNX files also in ONNX's own reference evaluator. Quantized files
+cannot; they are judged on the validation split by the AUC they lose, and by how often they decide otherwise.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ MAX_AUC_DROP: Final = 0.02
 THRESHOLD: Final = 0.5
 _NOISE_IMAGES: Final = 16
 _NOISE_SEED: Final = 1
+_REFERENCE_IMAGES: Final = 4  # of each kind: the reference evaluator is slow
 
 Images = NDArray[np.uint8]
 Answers = NDArray[np.float32]
@@ -119,6 +120,31 @@ class Judge:
                 largest = max(largest, float(np.abs(found - expected).max()))
         return largest
 
+    def reference_error(self, content: bytes, layout: Layout) -> dict[str, float]:
+        """Return the largest difference of any probability that a float32 ONNX file gives in ONNX's own evaluator.
+
+        Args:
+            content: The file.
+            layout: Of its input.
+
+        Returns:
+            By the name of the evaluator, as the manifest has it; infinite where an answer is no number.
+
+        Raises:
+            ModelFileError: The evaluator fails on the file.
+        """
+        from edgelnn_export.onnx_reference import OnnxReference
+
+        reference = OnnxReference(content)
+        largest = 0.0
+        for images, expected in (self.golden, self.noise):
+            few = slice(None, _REFERENCE_IMAGES)
+            found = reference.run(self.preprocessing(images[few], layout))
+            if found.shape != expected[few].shape or not np.isfinite(found).all():
+                return {reference.name: float("inf")}
+            largest = max(largest, float(np.abs(found - expected[few]).max()))
+        return {reference.name: largest}
+
     def judge(self, runtime: AbstractRuntime, layout: Layout, *, batch: int) -> dict[str, float]:
         """Return ``auc``, ``accuracy``, ``agreement`` and ``auc_drop`` of a file on the validation split.
 
@@ -203,7 +229,11 @@ def _one_thread() -> Iterator[None]:
 
 
 def reason_to_reject(
-    parity_max_error: float, tolerance: float | None, validation: Mapping[str, float], max_auc_drop: float
+    parity_max_error: float,
+    tolerance: float | None,
+    validation: Mapping[str, float],
+    max_auc_drop: float,
+    references: Mapping[str, float] | None = None,
 ) -> str:
     """Return why a file may not be kept, in one line; empty where it may.
 
@@ -212,11 +242,15 @@ def reason_to_reject(
         tolerance: What that has to stay below; None where AUC alone decides.
         validation: Its figures on the validation split.
         max_auc_drop: AUC it may lose there.
+        references: Its largest differences in other evaluators, which have to stay below `tolerance` too.
     """
     if not np.isfinite(parity_max_error):
         return "it answers with something that is not a probability for every output"
     if tolerance is not None and parity_max_error > tolerance:
         return f"a probability differs by {parity_max_error:.1e} from the PyTorch model's; at most {tolerance:.0e} may"
+    for evaluator, error in (references or {}).items():
+        if tolerance is not None and not error <= tolerance:
+            return f"in {evaluator} a probability differs by {error:.1e} from PyTorch's; at most {tolerance:.0e} may"
     if validation["auc_drop"] > max_auc_drop:
         return f"it loses {validation['auc_drop']:.3f} of AUC on the validation split; at most {max_auc_drop:g} may go"
     return ""

@@ -62,6 +62,7 @@ class Trial:
             tolerance=self.check.tolerance,
             validation={name: self.check.validation[name] for name in ("auc", "accuracy", "agreement")},
             test=judge.figures(answers, test, reference),
+            references=self.check.references,
         )
 
 
@@ -89,11 +90,15 @@ def try_candidate(candidate: Candidate, maker: Maker, judge: Judge, *, tolerance
     layout, batch = LAYOUTS[candidate.format], _images_a_call(candidate)
     parity: float | None = None
     validation: dict[str, float] = {}
+    references: dict[str, float] = {}
     try:
         runtime = _load(data)
         parity = judge.parity_error(runtime, layout, batch=batch)
         validation = judge.judge(runtime, layout, batch=batch)
-        reason = reason_to_reject(parity, exact, validation, max_auc_drop) or _no_gain(candidate, maker, len(data))
+        if exact is not None and candidate.format == "onnx":
+            references = judge.reference_error(data, layout)
+        reason = reason_to_reject(parity, exact, validation, max_auc_drop, references)
+        reason = reason or _no_gain(candidate, maker, len(data))
     except MissingExtraError:
         raise
     except (ModelFileError, DataError) as error:
@@ -108,6 +113,7 @@ def try_candidate(candidate: Candidate, maker: Maker, judge: Judge, *, tolerance
             parity_max_error=parity if parity is not None and parity != float("inf") else None,
             tolerance=exact,
             validation=validation,
+            references={name: error for name, error in references.items() if error != float("inf")},
         ),
         data,
     )
