@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from edgelnn.cli.formatting import confusion_table, metrics_table
+from edgelnn.cli.formatting import confusion_table, metrics_tables
 from edgelnn.cli.options import DataRoot, Json, RuntimeThreads
 from edgelnn.cli.output import message, print_json, show
 from edgelnn.cli.targets import kind_of
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from edgelnn.bundle import Bundle, Variant
     from edgelnn.data import Dataset, SplitName
     from edgelnn.training.metrics import Metrics
 
@@ -46,18 +48,21 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Judge a run, a bundle or a model file: AUC, accuracy, F1, sensitivity, specificity, confusion, intervals."""
-    kind = kind_of(target, "run", "bundle", "model")
-    if kind == "run":
+    from edgelnn.cli.answers import find_variant
+
+    if kind_of(target, "run", "bundle", "model") == "run":
         if variant is not None:
             raise ConfigError(f"got --variant {variant}; a run has none. Leave it out, or name a bundle.")
-        what, data, probabilities, threshold = _ask_run(target, split, dataset, data_root)
+        asked = _ask_run(target, split, dataset, data_root)
+    elif (found := find_variant(target, variant)) is not None:
+        asked = _ask_variant(*found, split, dataset, data_root, threads)
     else:
-        what, data, probabilities, threshold = _ask_file(target, split, variant, dataset, data_root, threads)
-    metrics = _judge(data, split, probabilities, threshold, bootstrap)
+        asked = _ask_file(target, split, dataset, data_root, threads)
+    data, metrics = asked.data, _judge(asked, split, bootstrap)
     if json:
         facts = {
             "target": str(target),
-            "model": what,
+            "model": asked.model,
             "dataset": data.name,
             "split": split,
             "synthetic": data.synthetic,
@@ -65,57 +70,57 @@ def evaluate(
         print_json({**facts, "metrics": metrics.to_dict()})
         return
     synthetic = " (synthetic images)" if data.synthetic else ""
-    show(metrics_table(metrics, title=f"{what} on {data.name}{synthetic}, {split} split, {metrics.images} images"))
+    title = f"{asked.model} on {data.name}{synthetic}, {split} split, {metrics.images} images"
+    show(*metrics_tables(metrics, title=title))
     confusion = confusion_table(metrics)
     if confusion is not None:
         show("", confusion)
 
 
-def _ask_run(
-    folder: Path, split: SplitName, name: str | None, root: Path | None
-) -> tuple[str, Dataset, NDArray[np.float32], float]:
-    """Return what was asked, the data, class probabilities (n, classes), and the threshold, through PyTorch."""
+@dataclass(frozen=True)
+class Asked:
+    """What a model answered to a split.
+
+    Attributes:
+        model: What answered, in a word.
+        data: What it was asked about.
+        probabilities: (n, classes), one column a class.
+        threshold: Of its decisions.
+    """
+
+    model: str
+    data: Dataset
+    probabilities: NDArray[np.floating[Any]]
+    threshold: float = 0.5
+
+
+def _ask_run(folder: Path, split: SplitName, name: str | None, root: Path | None) -> Asked:
+    """Ask a run, through PyTorch."""
     from edgelnn.decisions import class_probabilities
     from edgelnn.run import Run
     from edgelnn.training.prediction import predict_probabilities
 
     run = Run.load(folder)
-    data = run.load_dataset(root) if name is None else _load(name, run.image_shape, root)
-    _check_classes(data, run.class_names)
+    if name is None:
+        data = run.load_dataset(root)
+    else:
+        data = _load(name, run.image_shape, root, run.class_names, run.positive_class)
     classifier = run.load_classifier()
     answers = predict_probabilities(classifier, data[split].images, run.preprocessing)
-    return "PyTorch", data, class_probabilities(answers, classifier.output_kind, len(run.class_names)), 0.5
+    return Asked("PyTorch", data, class_probabilities(answers, classifier.output_kind, len(run.class_names)))
 
 
-def _ask_file(
-    path: Path, split: SplitName, variant: str | None, name: str | None, root: Path | None, threads: int
-) -> tuple[str, Dataset, NDArray[np.float32], float]:
-    """Return the same through the file's own runtime."""
-    from edgelnn.cli.answers import find_variant, load_model
+def _ask_variant(
+    bundle: Bundle, variant: Variant, split: SplitName, name: str | None, root: Path | None, threads: int
+) -> Asked:
+    """Ask a file of a bundle, through its own runtime."""
+    from edgelnn.cli.answers import load_model
     from edgelnn.decisions import class_probabilities
 
-    found = find_variant(path, variant)
-    if found is None:
-        if name is None:
-            raise ConfigError(
-                f"{path} lies in no bundle, so its data are unknown. Pass --dataset NAME (`edgelnn datasets`)."
-            )
-        model = load_model(path, threads=threads)
-        message("The file comes without a manifest: pixels are scaled by (x / 255 - 0.5) / 0.5.")
-        data = _load(name, model.preprocessing.image_shape, root)
-        answers = model.answer(data[split].images).probabilities
-        outputs = answers.shape[1]
-        return (
-            path.name,
-            data,
-            class_probabilities(answers, "sigmoid" if outputs == 1 else "softmax", len(data.class_names)),
-            0.5,
-        )
-    bundle, chosen = found
     manifest = bundle.manifest
-    model = load_model(bundle.path(chosen), manifest.preprocessing, threads=threads)
-    data = _load(name or manifest.dataset["name"], manifest.preprocessing.image_shape, root)
-    _check_classes(data, manifest.class_names)
+    model = load_model(bundle.path(variant), manifest.preprocessing, threads=threads)
+    shape = manifest.preprocessing.image_shape
+    data = _load(name or _own_data(bundle), shape, root, manifest.class_names, manifest.positive_class)
     if name is None and data.digest != manifest.dataset["digest"]:
         raise DataError(
             f"{data.name} from {data.source} is not the data that {bundle.folder} was made from (another digest). "
@@ -123,38 +128,82 @@ def _ask_file(
         )
     answers = model.answer(data[split].images).probabilities
     probabilities = class_probabilities(answers, manifest.output_kind, len(manifest.class_names))
-    return chosen.name, data, probabilities, manifest.threshold
+    return Asked(variant.name, data, probabilities, manifest.threshold)
 
 
-def _load(name: str, image_shape: tuple[int, ...], root: Path | None) -> Dataset:
-    """Return data by name in the size that a model takes."""
+def _ask_file(path: Path, split: SplitName, name: str | None, root: Path | None, threads: int) -> Asked:
+    """Ask a file that lies in no bundle, through its own runtime."""
+    from edgelnn.cli.answers import load_model
+    from edgelnn.decisions import class_probabilities
+
+    if name is None:
+        raise ConfigError(
+            f"{path} lies in no bundle, so its data are unknown. Pass --dataset NAME (`edgelnn datasets`)."
+        )
+    model = load_model(path, threads=threads)
+    message("The file comes without a manifest: pixels are scaled by (x / 255 - 0.5) / 0.5.")
+    data = _load(name, model.preprocessing.image_shape, root)
+    answers = model.answer(data[split].images).probabilities
+    kind: Literal["softmax", "sigmoid"] = "sigmoid" if answers.shape[1] == 1 else "softmax"
+    return Asked(path.name, data, class_probabilities(answers, kind, len(data.class_names)))
+
+
+def _own_data(bundle: Bundle) -> str:
+    """Return the name of a bundle's own data, where they have one by which they can be loaded."""
+    from edgelnn.data import list_datasets
+
+    dataset = bundle.manifest.dataset
+    if dataset["name"] not in {info.name for info in list_datasets()}:
+        raise ConfigError(
+            f"{bundle.folder} was made from data of your own ({dataset['source']}). Say where they are: --dataset PATH."
+        )
+    return dataset["name"]
+
+
+def _load(
+    name: str,
+    image_shape: tuple[int, ...],
+    root: Path | None,
+    class_names: tuple[str, ...] | None = None,
+    positive_class: int | None = None,
+) -> Dataset:
+    """Return data by name in the size that a model takes, of the classes it was trained for."""
     from edgelnn.cli.progress import loading_progress
-    from edgelnn.data import load_dataset
+    from edgelnn.data import list_datasets, load_dataset
 
+    for info in list_datasets():
+        if info.name == name and class_names is not None:
+            _check_classes(name, info.class_names, class_names)
     with loading_progress(name) as progress:
-        data = load_dataset(name, size=image_shape[0], channels=image_shape[-1], root=root, progress=progress)
+        data = load_dataset(
+            name,
+            size=image_shape[0],
+            channels=image_shape[-1],
+            root=root,
+            positive_class=None if class_names is None or positive_class is None else class_names[positive_class],
+            progress=progress,
+        )
     if data.image_shape != image_shape:
         raise DataError(f"got {name} with images of {data.image_shape}; the model takes {image_shape}.")
+    if class_names is not None:
+        _check_classes(name, data.class_names, class_names)
     return data
 
 
-def _check_classes(data: Dataset, class_names: tuple[str, ...]) -> None:
-    if data.class_names != class_names:
-        raise DataError(
-            f"{data.name} has the classes {', '.join(data.class_names)}; "
-            f"the model was trained for {', '.join(class_names)}."
-        )
+def _check_classes(name: str, found: tuple[str, ...], expected: tuple[str, ...]) -> None:
+    if found != expected:
+        raise DataError(f"{name} has the classes {', '.join(found)}; the model was trained for {', '.join(expected)}.")
 
 
-def _judge(data: Dataset, split: SplitName, probabilities: Any, threshold: float, bootstrap: int) -> Metrics:
+def _judge(asked: Asked, split: SplitName, bootstrap: int) -> Metrics:
     from edgelnn.training.metrics import evaluate_predictions
 
     return evaluate_predictions(
-        probabilities,
-        data[split].labels,
-        task=data.task,
-        class_names=data.class_names,
-        positive_class=data.positive_class,
-        threshold=threshold,
+        asked.probabilities,
+        asked.data[split].labels,
+        task=asked.data.task,
+        class_names=asked.data.class_names,
+        positive_class=asked.data.positive_class,
+        threshold=asked.threshold,
         bootstrap=bootstrap,
     )

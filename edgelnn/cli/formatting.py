@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgelnn.cli.output import Column, Table, build_table
@@ -17,7 +17,7 @@ __all__ = [
     "format_figure",
     "format_interval",
     "format_seconds",
-    "metrics_table",
+    "metrics_tables",
 ]
 
 NOTHING = "-"
@@ -74,23 +74,35 @@ def format_interval(interval: Sequence[float] | None) -> str:
     return NOTHING if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
 
 
-def metrics_table(metrics: Metrics, *, title: str | None = None) -> Table:
-    """Return the figures of merit of one split; those that speak of a class name it."""
+def metrics_tables(metrics: Metrics, *, title: str | None = None) -> list[Table]:
+    """Return the figures of merit of one split; those that speak of a class name it.
+
+    Where no class is *the* positive one, a second table gives them class by class.
+    """
     rows: list[tuple[str, float | None, Sequence[float] | None]] = [
         ("AUC", metrics.auc, metrics.intervals.get("auc")),
         ("accuracy", metrics.accuracy, metrics.intervals.get("accuracy")),
     ]
-    positive = metrics.positive_class
-    classes = [one for one in metrics.classes if positive is None or one.name == positive]
-    for one in classes:
-        intervals: Mapping[str, Sequence[float]] = one.intervals
-        named = f"({one.name})"
-        rows.append((f"sensitivity {named}", one.sensitivity, intervals.get("sensitivity")))
-        rows.append((f"specificity {named}", one.specificity, intervals.get("specificity")))
-        rows.append((f"F1 {named}", one.f1, intervals.get("f1")))
+    if metrics.positive_class is not None:
+        named = f"({metrics.positive_class})"
+        rows += [
+            (f"sensitivity {named}", metrics.sensitivity, metrics.intervals.get("sensitivity")),
+            (f"specificity {named}", metrics.specificity, metrics.intervals.get("specificity")),
+            (f"F1 {named}", metrics.f1, metrics.intervals.get("f1")),
+        ]
     columns = (Column("", fold=True), Column("value", number=True), Column("95 % interval"))
     cells = [(name, format_figure(value), format_interval(interval)) for name, value, interval in rows]
-    return build_table(columns, cells, title=title)
+    table = build_table(columns, cells, title=title)
+    return [table] if metrics.positive_class is not None else [table, _class_table(metrics)]
+
+
+def _class_table(metrics: Metrics) -> Table:
+    rows = [
+        (one.name, one.images, *map(format_figure, (one.auc, one.sensitivity, one.specificity, one.f1)))
+        for one in metrics.classes
+    ]
+    names = ("images", "AUC", "sensitivity", "specificity", "F1")
+    return build_table((Column("class", fold=True), *(Column(name, number=True) for name in names)), rows)
 
 
 def confusion_table(metrics: Metrics) -> Table | None:

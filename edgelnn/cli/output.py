@@ -158,7 +158,7 @@ def next_step(*words: object) -> None:
 def _program() -> str:
     """Return how edgelnn was called: by its name where the shell finds that, else by its path."""
     path = Path(sys.argv[0])
-    if path.name == "__main__.py":
+    if path.name == "__main__.py" and path.parent.name == "edgelnn":
         return f"{Path(sys.executable).name} -m edgelnn"
     if path.name != "edgelnn" or not path.exists():
         return "edgelnn"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgelnn.cli.formatting import format_count, format_figure, metrics_table
+from edgelnn.cli.formatting import format_count, format_figure, metrics_tables
 from edgelnn.cli.options import DataRoot, Force, Json, Out, Threads
 from edgelnn.cli.output import Column, build_table, message, next_step, print_data, print_json, show
 from edgelnn.errors import ConfigError
@@ -192,7 +192,7 @@ def _report(runs: Sequence[Run], *, json: bool) -> None:
         print_json([{"folder": str(run.folder), "metrics": _plain_metrics(run)} for run in runs])
     elif len(runs) == 1:
         test = runs[0].metrics["test"]
-        show(metrics_table(test, title=f"test split, {test.images} images"))
+        show(*metrics_tables(test, title=f"test split, {test.images} images"))
     else:
         rows = []
         names = ("auc", "accuracy", "f1", "sensitivity", "specificity")
