@@ -29,10 +29,10 @@ with defaults where they have one:
     lstm         x (b, T, in), weight (4u, in), recurrent (4u, u), bias (4u)
                  [activations = ("sigmoid", "tanh", "tanh"), direction = "forward", result = "sequence"];
                  gates i, f, g, o as in torch, torch's two biases summed; activations of i, f and o, of the candidate
-                 g, and of the cell on its way out, each sigmoid, tanh or identity
+                 g, and of the cell on its way out, each sigmoid, tanh, softsign (x / (1 + |x|)) or identity
     gru          x (b, T, in), weight (3u, in), recurrent (3u, u), bias (3u), recurrent_bias (3u)
-                 [direction = "forward", result = "sequence"]; gates r, z, n as in torch, where r multiplies
-                 recurrent·h + recurrent_bias
+                 [activations = ("sigmoid", "tanh"), direction = "forward", result = "sequence"]; gates r, z, n as in
+                 torch, where r multiplies recurrent·h + recurrent_bias; activations of r and z, and of n
     loop         states…, sequences…, invariants…
                  [body: Body, states: how many, sequences: how many, steps = T, reverse = False]
 

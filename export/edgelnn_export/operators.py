@@ -23,7 +23,7 @@ Attributes = Mapping[str, Any]
 REQUIRED: Final = object()
 
 _ACTIVATIONS = {"none", "relu", "relu6"}
-_CELL_ACTIVATIONS = {"sigmoid", "tanh", "identity"}
+_CELL_ACTIVATIONS = ("sigmoid", "tanh", "softsign", "identity")
 
 
 @dataclass(frozen=True)
@@ -226,9 +226,9 @@ def _recurrent(gates: int, biases: int) -> Callable[[Sequence[Shape], Attributes
             f"got direction={a['direction']!r}; expected forward, reverse or both.",
         )
         _require(a["result"] in ("sequence", "last"), f"got result={a['result']!r}; expected sequence or last.")
-        if "activations" in a:
-            fits = len(a["activations"]) == 3 and set(a["activations"]) <= _CELL_ACTIVATIONS
-            _require(fits, f"got activations={a['activations']!r}; expected three of {', '.join(_CELL_ACTIVATIONS)}.")
+        fits = len(a["activations"]) == gates - 1 and set(a["activations"]) <= set(_CELL_ACTIVATIONS)
+        expected_names = f"{gates - 1} of {', '.join(_CELL_ACTIVATIONS)}"
+        _require(fits, f"got activations={a['activations']!r}; expected {expected_names}.")
         directions = 2 if a["direction"] == "both" else 1
         _count(inputs, 1 + directions * (2 + biases))
         x, units = inputs[0], inputs[2][-1]
@@ -277,7 +277,7 @@ OPERATORS: Final[Mapping[str, Operator]] = {
     "pad_zeros": Operator(_pad_zeros, {"axis": REQUIRED, "before": REQUIRED, "after": REQUIRED}),
     "mean": Operator(_mean, {"axis": REQUIRED}),
     "lstm": Operator(_recurrent(4, 1), {"activations": ("sigmoid", "tanh", "tanh"), **_DIRECTED}),
-    "gru": Operator(_recurrent(3, 2), _DIRECTED),
+    "gru": Operator(_recurrent(3, 2), {"activations": ("sigmoid", "tanh"), **_DIRECTED}),
     "loop": Operator(
         _loop, {"body": REQUIRED, "states": REQUIRED, "sequences": REQUIRED, "steps": REQUIRED, "reverse": False}
     ),

@@ -135,7 +135,12 @@ def _softmax(x: Floats) -> Floats:
     return result
 
 
-_CELL: Final[Mapping[str, Callable[[Floats], Floats]]] = {"sigmoid": _sigmoid, "tanh": np.tanh, "identity": lambda x: x}
+_CELL: Final[Mapping[str, Callable[[Floats], Floats]]] = {
+    "sigmoid": _sigmoid,
+    "tanh": np.tanh,
+    "softsign": lambda x: x / (1 + np.abs(x)),
+    "identity": lambda x: x,
+}
 
 
 def _lstm_direction(x: Floats, weights: Sequence[Floats], a: Attributes) -> Floats:
@@ -153,12 +158,13 @@ def _lstm_direction(x: Floats, weights: Sequence[Floats], a: Attributes) -> Floa
 
 def _gru_direction(x: Floats, weights: Sequence[Floats], a: Attributes) -> Floats:
     weight, recurrent, bias, recurrent_bias = weights
+    gates, candidate = (_CELL[name] for name in a["activations"])
     hidden = np.zeros((x.shape[0], recurrent.shape[1]), x.dtype)
     states = []
     for t in range(x.shape[1]):
         xr, xz, xn = np.split(x[:, t] @ weight.T + bias, 3, axis=1)
         hr, hz, hn = np.split(hidden @ recurrent.T + recurrent_bias, 3, axis=1)
-        new, keep = np.tanh(xn + _sigmoid(xr + hr) * hn), _sigmoid(xz + hz)
+        new, keep = candidate(xn + gates(xr + hr) * hn), gates(xz + hz)
         hidden = (1 - keep) * new + keep * hidden
         states.append(hidden)
     return np.stack(states, axis=1)
@@ -166,8 +172,7 @@ def _gru_direction(x: Floats, weights: Sequence[Floats], a: Attributes) -> Float
 
 def _recurrent(inputs: Sequence[Floats], a: Attributes) -> Floats:
     """Run an LSTM (3 weights a direction) or a GRU (4) in the directions asked for."""
-    lstm = "activations" in a
-    run, size = (_lstm_direction, 3) if lstm else (_gru_direction, 4)
+    run, size = (_lstm_direction, 3) if len(a["activations"]) == 3 else (_gru_direction, 4)
     directions = {"forward": (False,), "reverse": (True,), "both": (False, True)}[a["direction"]]
     results = []
     for index, backward in enumerate(directions):

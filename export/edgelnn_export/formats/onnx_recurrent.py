@@ -22,7 +22,9 @@ __all__ = ["write_gru", "write_loop", "write_lstm"]
 
 _LSTM_GATES: Final = (0, 3, 1, 2)  # i, o, f, g out of i, f, g, o
 _GRU_GATES: Final = (1, 0, 2)  # z, r, n out of r, z, n
-_CELL_ACTIVATIONS: Final = {"sigmoid": "Sigmoid", "tanh": "Tanh", "identity": "Affine"}
+_CELL_ACTIVATIONS: Final = {"sigmoid": "Sigmoid", "tanh": "Tanh", "softsign": "Softsign", "identity": "Affine"}
+_USUAL_LSTM: Final = ("sigmoid", "tanh", "tanh")
+_USUAL_GRU: Final = ("sigmoid", "tanh")
 
 
 def write_lstm(a: Assembly, node: Node) -> None:
@@ -37,13 +39,7 @@ def write_lstm(a: Assembly, node: Node) -> None:
         ),
     ]
     attributes: dict[str, Any] = {"hidden_size": units}
-    activations = tuple(attribute(node, "activations")) * len(groups)
-    if activations != ("sigmoid", "tanh", "tanh") * len(groups):
-        attributes["activations"] = [_CELL_ACTIVATIONS[name] for name in activations]
-        straight = activations.count("identity")
-        if straight:
-            attributes["activation_alpha"] = [1.0] * straight
-            attributes["activation_beta"] = [0.0] * straight
+    _name_activations(attributes, tuple(attribute(node, "activations")) * len(groups), _USUAL_LSTM * len(groups))
     _write_fused(a, node, "LSTM", weights, attributes, len(groups))
 
 
@@ -55,8 +51,20 @@ def write_gru(a: Assembly, node: Node) -> None:
         a.constant(np.stack([_ordered(group[1], _GRU_GATES) for group in groups])),
         a.constant(np.stack([np.concatenate([_ordered(bias, _GRU_GATES) for bias in group[2:]]) for group in groups])),
     ]
-    attributes = {"hidden_size": groups[0][1].shape[-1], "linear_before_reset": 1}
+    attributes: dict[str, Any] = {"hidden_size": groups[0][1].shape[-1], "linear_before_reset": 1}
+    _name_activations(attributes, tuple(attribute(node, "activations")) * len(groups), _USUAL_GRU * len(groups))
     _write_fused(a, node, "GRU", weights, attributes, len(groups))
+
+
+def _name_activations(attributes: dict[str, Any], activations: tuple[str, ...], usual: tuple[str, ...]) -> None:
+    """Add what says which activations an operator has, where they are not the usual ones."""
+    if activations == usual:
+        return
+    attributes["activations"] = [_CELL_ACTIVATIONS[name] for name in activations]
+    straight = activations.count("identity")
+    if straight:
+        attributes["activation_alpha"] = [1.0] * straight
+        attributes["activation_beta"] = [0.0] * straight
 
 
 def _by_direction(a: Assembly, node: Node, each: int) -> list[list[Array]]:

@@ -76,7 +76,9 @@ def _lower_liquid(
         elif isinstance(one, LTCLayer):
             halved = target == "tflite"
             results.append(
-                lower_staged_ltc(builder, ltc_cell(one), sequence, backward=backward, last=last, halved=halved)
+                lower_staged_ltc(
+                    builder, ltc_cell(one), sequence, backward=backward, last=last, halved=halved, fused=False
+                )
             )
         else:
             raise UnsupportedModelError(f"got a layer of type {type(one).__name__}; expected a CfC or an LTC.")

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from edgelnn_export.graph_builder import GraphBuilder
 from edgelnn_export.lowering.ltc_core import CoreState, core_state, unroll_core
+from edgelnn_export.lowering.ltc_core_fused import fused_core, fused_core_pays, fused_core_sums
 from edgelnn_export.lowering.ltc_synapses import Opening, Sums, plain_sums
 from edgelnn_export.lowering.ltc_wiring import needed_neurons, restricted, stages
 from edgelnn_export.lowering.recursion import scan_recursion, shifted
 from edgelnn_export.lowering.signals import Affine, Steps, Vector, absorb, dense, identity, stacked
-from edgelnn_export.lowering.weights import LTCCell
+from edgelnn_export.lowering.weights import LTCCell, SynapseTable
 
 __all__ = ["lower_staged_ltc"]
 
@@ -40,7 +41,7 @@ class Solved:
 
 
 def lower_staged_ltc(
-    builder: GraphBuilder, cell: LTCCell, sequence: Steps, *, backward: bool, last: bool, halved: bool
+    builder: GraphBuilder, cell: LTCCell, sequence: Steps, *, backward: bool, last: bool, halved: bool, fused: bool
 ) -> Steps | Vector:
     """Return an LTC's output at every step, or after the last step it reads.
 
@@ -51,9 +52,11 @@ def lower_staged_ltc(
         backward: Read from the last step to the first.
         last: Only the last output is wanted.
         halved: Open synapses by tanh (`Opening`).
+        fused: The format has a GRU operator whose activations can be chosen.
     """
     opening = Opening(halved=True, lanes=8) if halved else Opening(halved=False, lanes=1)
-    solver = _Solver(builder, restricted(cell, needed_neurons(cell)), sequence, backward, opening)
+    needed = restricted(cell, needed_neurons(cell))
+    solver = _Solver(builder, needed, sequence, backward=backward, opening=opening, fused=fused)
     solved = solver.solve()
     outputs = np.arange(len(cell.output_scale))
     parts = [stage for stage in solved if np.isin(outputs, stage.neurons).any()]
@@ -85,7 +88,9 @@ def _reversed(builder: GraphBuilder, rows: str) -> str:
 class _Solver:
     """Solves the stages of one LTC in one graph."""
 
-    def __init__(self, builder: GraphBuilder, cell: LTCCell, sequence: Steps, backward: bool, opening: Opening) -> None:
+    def __init__(
+        self, builder: GraphBuilder, cell: LTCCell, sequence: Steps, *, backward: bool, opening: Opening, fused: bool
+    ) -> None:
         self.builder = builder
         self.cell = cell
         self.sequence = (
@@ -93,6 +98,7 @@ class _Solver:
         )
         self.steps = sequence.steps
         self.opening = opening
+        self.fused = fused
 
     def solve(self) -> list[Solved]:
         """Return the stages that have neurons, solved."""
@@ -135,6 +141,8 @@ class _Solver:
         """Solve neurons whose synapses have to be opened in every solver step."""
         b, unfolds = self.builder, self.cell.unfolds
         state = core_state(self.cell, neurons, self.opening)
+        if self.fused and fused_core_pays(len(neurons), len(state.synapses)):
+            return self._fused_core(neurons, state.synapses, solved)
         states = unroll_core(b, state, self._driven(state, solved))
         ends = b.reshape(b.concat(states[unfolds - 1 :: unfolds], 1), (self.steps, state.entries))
         # before the first solver step every potential is 0
@@ -142,6 +150,23 @@ class _Solver:
         first = b.add(nothing, state.beta[None]) if state.beta.any() else nothing
         before = b.reshape(b.concat([first, *states[:-1]], 1), (len(states), state.entries))
         return Solved(neurons, before, ends, state.affine)
+
+    def _fused_core(self, neurons: NDArray[np.int64], synapses: SynapseTable, solved: list[Solved]) -> Solved:
+        """Solve the same by a GRU."""
+        b, unfolds, count = self.builder, self.cell.unfolds, len(neurons)
+        sums = fused_core_sums(neurons, synapses)
+        if any(self._between(stage, neurons) for stage in solved):
+            drive = self._per_solver_step(sums, solved)
+        else:
+            width = len(sums.constant)
+            per_step = b.reshape(self._per_step(sums), (self.steps, 1, width))
+            drive = b.reshape(b.multiply(per_step, np.ones((1, unfolds, 1))), (self.steps * unfolds, width))
+        halves, affine = fused_core(b, count, synapses, drive)
+        by_step = b.reshape(halves, (self.steps, unfolds * 2 * count))
+        ends = b.slice(by_step, 1, (unfolds - 1) * 2 * count, unfolds * 2 * count)
+        rows = b.shape(halves)[0]
+        before = shifted(b, b.reshape(halves, (1, rows, 2 * count)), 1)
+        return Solved(neurons, b.reshape(before, (rows, 2 * count)), ends, affine)
 
     def _sinks(self, neurons: NDArray[np.int64], solved: list[Solved]) -> Solved:
         """Solve neurons that no other waits for: their n and d are known at all times."""
