@@ -15,6 +15,12 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "onnx", "pydantic", "sklearn", "matplotlib", "ncps", "medmnist", "kornia", "ai_edge_quantizer")
+CORE, EXPORT, PROFILING = "edgelnn", "edgelnn_export", "edgelnn_profiling"
+PACKAGES = {
+    CORE: ROOT / "edgelnn",
+    EXPORT: ROOT / "export/edgelnn_export",
+    PROFILING: ROOT / "profiling/edgelnn_profiling",
+}
 
 
 @dataclass(frozen=True)
@@ -83,3 +89,15 @@ def assert_one_clear_line(outcome: Outcome, *words: str, code: Sequence[int] = (
     assert not outcome.out
     for word in words:
         assert word.lower() in errors[0].lower(), errors[0]
+
+
+def modules_of(package: str) -> dict[str, Path]:
+    """Every module of a package, by its name."""
+    folder = PACKAGES[package]
+    return {
+        ".".join((package, *path.relative_to(folder).with_suffix("").parts)).removesuffix(".__init__"): path
+        for path in sorted(folder.rglob("*.py"))
+    }
+
+
+EVERY_MODULE = [(name, path) for package in PACKAGES for name, path in modules_of(package).items()]

@@ -12,14 +12,18 @@ import numpy as np
 import pytest
 
 from edgelnn.bundle import Bundle
-from tests.helpers import HEAVY, ROOT, modules_loaded_by, run_python
+from tests.helpers import (
+    CORE,
+    EVERY_MODULE,
+    EXPORT,
+    HEAVY,
+    PACKAGES,
+    PROFILING,
+    modules_loaded_by,
+    modules_of,
+    run_python,
+)
 
-CORE, EXPORT, PROFILING = "edgelnn", "edgelnn_export", "edgelnn_profiling"
-FOLDERS = {
-    CORE: ROOT / "edgelnn",
-    EXPORT: ROOT / "export/edgelnn_export",
-    PROFILING: ROOT / "profiling/edgelnn_profiling",
-}
 LIGHT_OF_CORE = {
     "edgelnn",
     "edgelnn.array_files",
@@ -34,15 +38,6 @@ LIGHT_OF_CORE = {
     "edgelnn.manifest",
     "edgelnn.preprocessing",
 }
-
-
-def modules_of(package: str) -> dict[str, Path]:
-    """Every module of a package, by its name."""
-    folder = FOLDERS[package]
-    return {
-        ".".join((package, *path.relative_to(folder).with_suffix("").parts)).removesuffix(".__init__"): path
-        for path in sorted(folder.rglob("*.py"))
-    }
 
 
 def imports_of(path: Path) -> set[str]:
@@ -66,9 +61,6 @@ def imports_of(path: Path) -> set[str]:
 
 def within(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
-
-
-EVERY_MODULE = [(name, path) for package in FOLDERS for name, path in modules_of(package).items()]
 
 
 def forbidden_imports(name: str, path: Path) -> set[str]:
@@ -115,7 +107,7 @@ def test_the_core_loads_neither_export_nor_profiling() -> None:
 def test_public_names_can_all_be_had() -> None:
     modules_loaded_by(
         "import importlib\n"
-        f"for package in {list(FOLDERS)!r}:\n"
+        f"for package in {list(PACKAGES)!r}:\n"
         "    module = importlib.import_module(package)\n"
         "    for name in module.__all__:\n"
         "        getattr(module, name)\n"
