@@ -16,7 +16,7 @@ from typing import Final, Literal
 from edgelnn.errors import MissingExtraError, ModelFileError
 from edgelnn_profiling.model_files import ModelFormat, identify_model
 
-__all__ = ["CAUSES", "Inspection", "OperatorRecord", "Scheme", "TensorRecord", "inspect_model"]
+__all__ = ["CAUSES", "Inspection", "OperatorRecord", "Scheme", "TensorRecord", "Work", "inspect_model"]
 
 Scheme = Literal["float", "weight_only", "dynamic_range", "static_range"]
 Role = Literal["input", "output", "weight", "quantization", "table", "value"]
@@ -58,6 +58,14 @@ class TensorRecord:
 
 
 @dataclass(frozen=True)
+class Work:
+    """What one operator costs: fields of `OperatorRecord`."""
+
+    macs: int | None
+    runs: int | None
+
+
+@dataclass(frozen=True)
 class OperatorRecord:
     """One operator of a file.
 
@@ -69,6 +77,9 @@ class OperatorRecord:
         outputs: Names of tensors.
         weights: Type in which its weights are stored; "" where it has none.
         activations: Type in which it takes what is computed; "" where the file does not say.
+        macs: Multiply-accumulates for one image, all its runs together; products of matrices and convolutions count,
+            and weights of zero do. None where the file does not say how large the product is, or how often it runs.
+        runs: How often it runs for one image; None where the file does not say.
         scheme: How it computes: in floating point; in floating point with weights stored as integers or in half
             precision (weight_only); in integers, its inputs quantized as they come (dynamic_range) or with scales
             that the file fixes (static_range).
@@ -82,6 +93,8 @@ class OperatorRecord:
     weights: str
     activations: str
     scheme: Scheme
+    macs: int | None = 0
+    runs: int | None = 1
 
     @property
     def precision(self) -> str:
@@ -126,6 +139,12 @@ class Inspection:
     def operator_counts(self) -> Mapping[str, int]:
         """How often each type of operator stands in the file, the most frequent first."""
         return dict(Counter(operator.type for operator in self.operators).most_common())
+
+    @property
+    def macs(self) -> int | None:
+        """Multiply-accumulates for one image; None where those of an operator are not known."""
+        known = [operator.macs for operator in self.operators]
+        return None if None in known else sum(macs or 0 for macs in known)
 
     @property
     def holds_integers(self) -> bool:

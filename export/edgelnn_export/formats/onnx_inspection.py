@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Final
 
 import onnx
@@ -13,6 +13,7 @@ from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoPr
 from onnx.shape_inference import InferenceError, infer_shapes
 
 from edgelnn.errors import ModelFileError
+from edgelnn_export.formats.onnx_macs import count_work
 from edgelnn_export.inspection import CAUSES, Inspection, OperatorRecord, Role, Scheme, TensorRecord
 
 __all__ = ["inspect_onnx"]
@@ -128,7 +129,7 @@ def _inspect(content: bytes) -> Inspection:
         size_bytes=len(content),
         versions={"ir": model.ir_version, **{entry.domain or "onnx": entry.version for entry in model.opset_import}},
         producer=" ".join(filter(None, (model.producer_name, model.producer_version))),
-        operators=tuple(operators),
+        operators=tuple(replace(o, **asdict(work)) for o, work in zip(operators, count_work(model), strict=True)),
         tensors=tuple(tensors),
         bytes_by_cause=sizes,
     )

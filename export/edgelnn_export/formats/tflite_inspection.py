@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema  # type: ignore[import-untyped]
 
 from edgelnn.errors import ModelFileError
+from edgelnn_export.formats.tflite_macs import count_work
 from edgelnn_export.inspection import CAUSES, Inspection, OperatorRecord, Role, Scheme, TensorRecord
 
 __all__ = ["inspect_tflite"]
@@ -76,7 +78,7 @@ class _Reader:
             size_bytes=len(self.content),
             versions=versions,
             producer=(model.Description() or b"").decode(),
-            operators=tuple(operators),
+            operators=tuple(replace(o, **asdict(w)) for o, w in zip(operators, count_work(model, types), strict=True)),
             tensors=tuple(tensors),
             bytes_by_cause=self.sizes,
         )
