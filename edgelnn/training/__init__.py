@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgelnn.training.metrics import Metrics as Metrics
     from edgelnn.training.metrics import evaluate_predictions as evaluate_predictions
     from edgelnn.training.prediction import predict_probabilities as predict_probabilities
+    from edgelnn.training.starting import fine_tuning_experiment as fine_tuning_experiment
     from edgelnn.training.trainer import train as train
 
 _HOMES = {
@@ -36,6 +37,7 @@ _HOMES = {
     "TrainingSpec": "experiment",
     "TrainingStart": "listener",
     "evaluate_predictions": "metrics",
+    "fine_tuning_experiment": "starting",
     "format_experiment": "loading",
     "list_experiments": "loading",
     "load_experiment": "loading",
@@ -56,6 +58,7 @@ __all__ = [
     "TrainingSpec",
     "TrainingStart",
     "evaluate_predictions",
+    "fine_tuning_experiment",
     "format_experiment",
     "list_experiments",
     "load_experiment",

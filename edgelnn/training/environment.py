@@ -38,6 +38,7 @@ def describe_environment(
     threads: int,
     model: Mapping[str, Any],
     augmentation: Mapping[str, Any] | None,
+    start: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what is needed to repeat a run and is not in its experiment, as plain values for JSON.
 
@@ -48,6 +49,7 @@ def describe_environment(
         threads: Threads it computes with.
         model: What the model came out as: its architecture in words and its parameter counts.
         augmentation: Parameters of the augmentation; None without one.
+        start: The run whose weights it begins with; None where they come from the seed.
     """
     return {
         "format_version": FORMAT_VERSION,
@@ -63,6 +65,7 @@ def describe_environment(
         "data": describe_dataset(dataset),
         "augmentation": None if augmentation is None else dict(augmentation),
         "model": dict(model),
+        "start": None if start is None else dict(start),
         "versions": installed_versions(),
         "machine": describe_machine(),
     }

@@ -27,6 +27,7 @@ from edgelnn.training.listener import TrainingListener
 from edgelnn.training.losses import Loss
 from edgelnn.training.optimizers import build_optimizer, clip_gradients, set_learning_rate
 from edgelnn.training.prediction import predict_scores
+from edgelnn.training.quantization_aware import FakeQuantization, calibration_images
 from edgelnn.training.schedules import learning_rate_at
 
 __all__ = ["Epochs", "advance"]
@@ -44,6 +45,7 @@ class Epochs:
         loss: To minimize.
         augmentation: Of the training images; None without one.
         listener: Hears of every batch.
+        quantization: Of the classifier, where it trains with int8 numbers; None where it does not.
     """
 
     classifier: Classifier
@@ -53,6 +55,7 @@ class Epochs:
     loss: Loss
     augmentation: Augmentation | None
     listener: TrainingListener
+    quantization: FakeQuantization | None = None
 
     def __post_init__(self) -> None:
         self.optimizer = build_optimizer(self.training, self.classifier)
@@ -70,7 +73,9 @@ class Epochs:
         began = time.perf_counter()
         rng = np.random.default_rng([self.training.seed, epoch])
         torch.manual_seed(int(rng.integers(2**63)))
+        self.calibrate()
         rate, train_loss, train_accuracy = self._train(epoch, rng)
+        self.calibrate()
         val_loss, val_auc, val_accuracy = self._validate(epoch)
         return EpochRecord(
             epoch=epoch,
@@ -82,6 +87,15 @@ class Epochs:
             val_accuracy=val_accuracy,
             duration_s=time.perf_counter() - began,
         )
+
+    def calibrate(self) -> None:
+        """Find the ranges of int8 activations as an export will: over the same training images, in float32.
+
+        They follow from the weights alone, so that a training that goes on from a checkpoint finds the same ones.
+        """
+        if self.quantization is not None:
+            with self.quantization.calibrating():
+                predict_scores(self.classifier, calibration_images(self.dataset["train"]), self.preprocessing)
 
     def _train(self, epoch: int, rng: np.random.Generator) -> tuple[float, float, float]:
         """Return the last learning rate, the mean loss and the accuracy over the epoch's batches."""

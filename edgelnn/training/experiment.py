@@ -18,7 +18,7 @@ from edgelnn.models.specification import (
     default_stem,
 )
 
-__all__ = ["DataSpec", "Experiment", "Schedule", "TrainingSpec"]
+__all__ = ["DataSpec", "Experiment", "Schedule", "StartSpec", "TrainingSpec"]
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 
@@ -79,6 +79,8 @@ class TrainingSpec(Specification):
             stops early.
         augment: Flips, small rotations, shifts and zooms of the training images; their parameters are written with the
             run.
+        quantization_aware: Compute with the int8 numbers that a static int8 file will hold, so that the weights learn
+            to bear them; for trainings that begin with the weights of a run.
     """
 
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 60
@@ -96,11 +98,24 @@ class TrainingSpec(Specification):
     patience: Annotated[int, Field(ge=0)] = 0
     min_change: Annotated[float, Field(ge=0.0)] = 0.0
     augment: bool = False
+    quantization_aware: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
 
+class StartSpec(Specification):
+    """The run whose weights a training begins with.
+
+    Attributes:
+        name: Of the run's folder.
+        weights_sha256: Of the file with its weights.
+    """
+
+    name: str
+    weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 class Experiment(Specification):
-    """A named experiment: data, model and training, with where it comes from."""
+    """A named experiment: data, model and training, with where it comes from; `start` where that is a run."""
 
     name: str = "custom"
     summary: str = ""
@@ -110,6 +125,7 @@ class Experiment(Specification):
     scan: ScanSpec = Field(default_factory=default_scan)
     head: HeadSpec = Field(default_factory=default_head)
     training: TrainingSpec = Field(default_factory=TrainingSpec)
+    start: StartSpec | None = None
 
     @property
     def model(self) -> ModelSpec:

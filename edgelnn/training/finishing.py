@@ -24,8 +24,11 @@ from edgelnn.training.folders import Workplace, format_json, put_in_place
 from edgelnn.training.history import format_history
 from edgelnn.training.metrics import Metrics, evaluate_predictions
 from edgelnn.training.prediction import predict_probabilities
+from edgelnn.training.quantization_aware import RECIPE
 
 __all__ = ["finish_run"]
+
+JUDGED: tuple[SplitName, ...] = ("val", "test")
 
 
 def finish_run(
@@ -38,6 +41,9 @@ def finish_run(
     figures: bool,
 ) -> Run:
     """Write the run with the weights to keep and return it; until the last step it counts as unfinished.
+
+    What is judged is the plain classifier, which is what the run holds. Where its epochs were trained and chosen under
+    fake quantization, ``metrics.json`` says so, and has the figures under it beside the plain ones.
 
     Args:
         epochs: Whose classifier takes the weights.
@@ -52,10 +58,14 @@ def finish_run(
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in best.items()}
     write_bytes_atomically(folder / WEIGHTS, save(tensors, {"format": "pt"}))
     write_text_atomically(folder / HISTORY, format_history(progress.history))
+    quantized: dict[SplitName, Metrics] = {}
+    if epochs.quantization is not None:
+        epochs.calibrate()
+        quantized = {split: _judge(epochs, dataset, split)[1] for split in JUDGED}
+        epochs.quantization.remove()
     probabilities: dict[SplitName, NDArray[np.floating[Any]]] = {}
     metrics: dict[SplitName, Metrics] = {}
-    judged: tuple[SplitName, ...] = ("val", "test")
-    for split in judged:
+    for split in JUDGED:
         probabilities[split], metrics[split] = _judge(epochs, dataset, split)
     environment = read_environment(folder)
     environment["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
@@ -68,8 +78,11 @@ def finish_run(
         "epochs": len(progress.history),
         "stopped_early": progress.stopped_early,
         "selected_by": experiment.training.select,
+        "selected_with": f"fake quantization ({RECIPE})" if quantized else "float32",
     }
     facts |= {split: figure.to_dict() for split, figure in metrics.items()}
+    if quantized:
+        facts["fake_quantized"] = {split: figure.to_dict() for split, figure in quantized.items()}
     if figures:
         from edgelnn.training.figures import Results, draw_figures
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,12 @@ from typing import Any
 from edgelnn.atomic import move_folder_into_place, new_folder_atomically, write_text_atomically
 from edgelnn.errors import RunFolderError, WriteError
 from edgelnn.run import ENVIRONMENT, EXPERIMENT, METRICS, read_environment, read_experiment
-from edgelnn.training.checkpoint import CHECKPOINT
+from edgelnn.training.checkpoint import CHECKPOINT, Checkpoint, save_checkpoint
 from edgelnn.training.environment import describe_machine, installed_versions
 from edgelnn.training.experiment import Experiment
 from edgelnn.training.listener import TrainingListener
 from edgelnn.training.loading import format_experiment
-from edgelnn.training.mistakes import show_value
+from edgelnn.training.starting import differences
 
 __all__ = ["Workplace", "find_workplace", "start_folder"]
 
@@ -56,7 +56,7 @@ class Workplace:
         own = read_experiment(self.path, read_environment(self.path))
         if wanted is not None and wanted != own:
             theirs, ours = wanted.model_dump(), own.model_dump()
-            first = next(_differences(ours, theirs))
+            first = next(differences(ours, theirs))
             raise RunFolderError(
                 f"{self.folder} was begun with another experiment: {first}. Resume it as it was begun, or train anew "
                 "with --force."
@@ -117,8 +117,22 @@ def is_unfinished(folder: Path) -> bool:
     return begun and ((folder / CHECKPOINT).exists() or not (folder / METRICS).exists())
 
 
-def start_folder(workplace: Workplace, experiment: Experiment, environment: Mapping[str, Any], *, force: bool) -> None:
+def start_folder(
+    workplace: Workplace,
+    experiment: Experiment,
+    environment: Mapping[str, Any],
+    *,
+    force: bool,
+    checkpoint: Checkpoint | None = None,
+) -> None:
     """Make the folder of a new training.
+
+    Args:
+        workplace: Where.
+        experiment: What is trained.
+        environment: Contents of ``environment.json``.
+        force: Replace what is there.
+        checkpoint: Where the training stands, where that does not follow from the experiment.
 
     Raises:
         WriteError: It exists and may not be replaced, or cannot be written.
@@ -128,6 +142,8 @@ def start_folder(workplace: Workplace, experiment: Experiment, environment: Mapp
     with new_folder_atomically(workplace.path, force) as new:
         write_text_atomically(new / EXPERIMENT, text)
         write_text_atomically(new / ENVIRONMENT, format_json({**environment, "experiment_sha256": digest}))
+        if checkpoint is not None:
+            save_checkpoint(new, checkpoint)
 
 
 def put_in_place(workplace: Workplace) -> None:
@@ -140,13 +156,3 @@ def put_in_place(workplace: Workplace) -> None:
 def format_json(values: Mapping[str, Any]) -> str:
     """Return a table as JSON that people can read."""
     return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-
-
-def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str = "") -> Iterator[str]:
-    """Yield one phrase for every field that differs."""
-    for name in {**ours, **theirs}:
-        here, there = ours.get(name), theirs.get(name)
-        if isinstance(here, dict) and isinstance(there, dict):
-            yield from _differences(here, there, f"{where}{name}.")
-        elif here != there:
-            yield f"{where}{name} is {show_value(here)} there and {show_value(there)} now"

@@ -27,6 +27,14 @@ from edgelnn.training.loading import load_experiment_dataset
 from edgelnn.training.losses import build_loss
 from edgelnn.training.metrics import check_labels
 from edgelnn.training.optimizers import optimizer_state, restore_optimizer
+from edgelnn.training.quantization_aware import FakeQuantization
+from edgelnn.training.starting import (
+    begin_with,
+    check_start_is_given,
+    describe_start,
+    fine_tuning_experiment,
+    started_from,
+)
 
 __all__ = ["train"]
 
@@ -45,6 +53,7 @@ def train(
     threads: int | None = None,
     listener: TrainingListener | None = None,
     figures: bool = True,
+    start: Run | None = None,
 ) -> Run:
     """Train and return the run, which is then in `folder`.
 
@@ -52,7 +61,8 @@ def train(
     number of threads it ends with the same weights, bit for bit, as if it had not been interrupted.
 
     Args:
-        experiment: What to train; None continues a run with its own experiment.
+        experiment: What to train; None continues a run with its own experiment, or fine-tunes `start` with the one
+            of `fine_tuning_experiment`.
         folder: Where the run goes.
         dataset: What to train on; loaded by its name in the experiment where left out.
         resume: Continue the unfinished run in `folder`; one that is finished is returned as it is.
@@ -61,6 +71,7 @@ def train(
         threads: To compute with; None: as many as before when resuming, else torch's choice.
         listener: Hears how it goes.
         figures: Draw them at the end.
+        start: Finished run of the same model, whose weights the training begins with; not needed to resume.
 
     Raises:
         ConfigError: The experiment does not fit the data or this machine.
@@ -73,6 +84,10 @@ def train(
     listener = listener or TrainingListener()
     place = find_device(device)
     workplace = find_workplace(Path(folder), resume=resume, force=force)
+    if resume and experiment is None:
+        experiment = workplace.check_experiment(None)
+    if start is not None:
+        experiment = fine_tuning_experiment(start) if experiment is None else started_from(experiment, start)
     if resume:
         experiment = workplace.check_experiment(experiment)
     if workplace.finished:
@@ -81,6 +96,8 @@ def train(
         threads = workplace.check_machine(device, threads, listener)
     if experiment is None:
         raise ConfigError("got no experiment; expected one to train, or resume=True to continue the run in the folder.")
+    if start is None and not resume:
+        check_start_is_given(experiment)
     dataset = dataset or load_experiment_dataset(experiment.data)
     for split in SPLITS:
         check_labels(
@@ -92,8 +109,12 @@ def train(
     with computing(place, threads) as threads:
         epochs = _prepare(experiment, dataset, place, listener)
         if not resume:
-            environment = _environment(epochs, experiment, device, threads)
-            start_folder(workplace, experiment, environment, force=force)
+            environment = _environment(epochs, experiment, device, threads, start)
+            checkpoint = None
+            if start is not None:
+                begin_with(start, epochs.classifier, dataset, listener)
+                checkpoint = _checkpoint(epochs, Progress(), copy_state(epochs.classifier), threads)
+            start_folder(workplace, experiment, environment, force=force, checkpoint=checkpoint)
         with hold_folder(workplace.path, busy=f"another process is training in {folder}. Wait for it, or stop it."):
             try:
                 progress, best = _train_epochs(epochs, workplace, experiment, threads, device)
@@ -133,7 +154,8 @@ def _prepare(experiment: Experiment, dataset: Dataset, place: Any, listener: Tra
     )
     preprocessing = Preprocessing(dataset.image_shape, experiment.data.mean, experiment.data.std)
     augmentation = Augmentation.suited_to(dataset) if experiment.training.augment else None
-    return Epochs(classifier, dataset, experiment.training, preprocessing, loss, augmentation, listener)
+    quantization = FakeQuantization(classifier) if experiment.training.quantization_aware else None
+    return Epochs(classifier, dataset, experiment.training, preprocessing, loss, augmentation, listener, quantization)
 
 
 def _train_epochs(
@@ -145,6 +167,8 @@ def _train_epochs(
         checkpoint = load_checkpoint(workplace.path)
         progress, best = checkpoint.progress, dict(checkpoint.best)
         _restore(epochs, checkpoint, workplace.path)
+    elif experiment.start is not None:
+        raise RunFolderError(f"{workplace.path} has lost its checkpoint. Begin anew: edgelnn train --from RUN --force")
     epochs.listener.on_start(_start(epochs, workplace, experiment, progress, threads, device))
     saved_at, cost = time.perf_counter(), 0.0
     total = experiment.training.epochs
@@ -156,17 +180,17 @@ def _train_epochs(
         ended = len(progress.history) == total or progress.stopped_early
         if ended or time.perf_counter() - saved_at >= cost / CHECKPOINT_SHARE:
             began = time.perf_counter()
-            _save(epochs, workplace.path, progress, best, threads)
+            save_checkpoint(workplace.path, _checkpoint(epochs, progress, best, threads))
             saved_at = time.perf_counter()
             cost = saved_at - began
         epochs.listener.on_epoch(_report(progress, total))
     return progress, best
 
 
-def _save(epochs: Epochs, folder: Path, progress: Progress, best: dict[str, Any], threads: int) -> None:
-    """Write where the training stands."""
+def _checkpoint(epochs: Epochs, progress: Progress, best: dict[str, Any], threads: int) -> Checkpoint:
+    """Return where the training stands."""
     weights, memory = epochs.classifier.state_dict(), optimizer_state(epochs.optimizer)
-    save_checkpoint(folder, Checkpoint(progress, weights, best, memory, threads, epochs.dataset.digest))
+    return Checkpoint(progress, weights, best, memory, threads, epochs.dataset.digest)
 
 
 def _restore(epochs: Epochs, checkpoint: Checkpoint, folder: Path) -> None:
@@ -184,7 +208,9 @@ def _restore(epochs: Epochs, checkpoint: Checkpoint, folder: Path) -> None:
         raise RunFolderError(f"the checkpoint in {folder} does not fit its experiment: {reason}.") from error
 
 
-def _environment(epochs: Epochs, experiment: Experiment, device: str, threads: int) -> dict[str, Any]:
+def _environment(
+    epochs: Epochs, experiment: Experiment, device: str, threads: int, start: Run | None
+) -> dict[str, Any]:
     """Return the contents of ``environment.json`` at the start."""
     return describe_environment(
         experiment,
@@ -196,6 +222,7 @@ def _environment(epochs: Epochs, experiment: Experiment, device: str, threads: i
             "parameters": asdict(count_parameters(epochs.classifier)),
         },
         augmentation=None if epochs.augmentation is None else epochs.augmentation.to_dict(),
+        start=None if start is None else describe_start(start),
     )
 
 
