@@ -75,7 +75,7 @@ def how_it_ended(returncode: int) -> str:
     return f"crashes its runtime ({name})"
 
 
-def _limit_this_process() -> None:
+def limit_this_process() -> None:
     """Leave no core dump, and do not take the whole machine's memory."""
     try:
         import resource
@@ -96,7 +96,7 @@ def _try_out(path: str, threads: int) -> None:
 
 
 if __name__ == "__main__":
-    _limit_this_process()
+    limit_this_process()
     verdict = {"kind": "fine", "message": ""}
     try:
         _try_out(sys.argv[2], int(sys.argv[1]))

@@ -200,7 +200,8 @@ def _operator_record(node: NodeProto, scope: _Scope) -> OperatorRecord:
             elif scope.roles[origin] == "weight" and math.prod(scope.constants[origin].dims) > largest:
                 largest = math.prod(scope.constants[origin].dims)
                 weights, weights_converted = scope.dtype(origin), converted
-    quantized = activations_converted and "int" in activations
+    # What meets float32 weights is computed in floating point, wherever it comes from.
+    quantized = activations_converted and "int" in activations and (weights_converted or not weights)
     scheme: Scheme = "float"
     if node.op_type in _DYNAMIC:
         scheme = "dynamic_range"
