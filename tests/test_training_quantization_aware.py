@@ -13,7 +13,7 @@ from edgelnn.data.dataset import Split
 from edgelnn.errors import ConfigError, RunFolderError, TrainingInterrupted
 from edgelnn.models import Classifier, build_classifier
 from edgelnn.run import Run
-from edgelnn.training import Experiment, fine_tuning_experiment, train
+from edgelnn.training import Experiment, fine_tuning_experiment, load_experiment, train
 from edgelnn.training.checkpoint import load_checkpoint
 from edgelnn.training.prediction import predict_probabilities
 from edgelnn.training.quantization_aware import (
@@ -324,3 +324,30 @@ def log_odds(probabilities: np.ndarray) -> np.ndarray:
     """The odds of the first of two classes."""
     logarithms = np.log(probabilities.astype(np.float64))
     return np.asarray(logarithms[:, 0] - logarithms[:, 1])
+
+
+@pytest.mark.slow
+def test_on_real_images_a_tuned_network_is_nearer_to_its_static_files(tmp_path, test_data):
+    """By log-odds, as a share of their spread; and its files lose next to no AUC."""
+    from benchmarks.quantization_aware import ask_run, auc, distance
+    from edgelnn_export.making import LAYOUTS, Maker
+    from edgelnn_export.parity import answer
+    from edgelnn_export.quantization import choose_candidates
+    from edgelnn_profiling import load_runtime
+
+    experiment = load_experiment("breastmnist", [f"data.root={test_data}", "training.epochs=20"])
+    first = train(experiment, folder=tmp_path / "first", threads=1, figures=False)
+    tuning = fine_tuning_experiment(first, ["training.epochs=6"], quantization_aware=True)
+    tuned = train(tuning, folder=tmp_path / "tuned", start=first, threads=1, figures=False)
+    dataset = first.load_dataset()
+    apart: dict[str, list[float]] = {"onnx": [], "tflite": []}
+    for run in (first, tuned):
+        maker = Maker(run.load_classifier(), run.preprocessing, calibration_images(dataset["train"]))
+        model = ask_run(run, dataset["test"])
+        for candidate in choose_candidates(["onnx", "tflite"], recipes=["static_wi8_ai8"]):
+            if candidate.recipe.is_quantized:
+                layout, runtime = LAYOUTS[candidate.format], load_runtime(maker.make(candidate))
+                file = answer(runtime, dataset["test"].images, run.preprocessing, layout)
+                apart[candidate.format].append(distance(model, file))
+                assert auc(run, model, dataset, "test") - auc(run, file, dataset, "test") < 0.01
+    assert all(after < before for before, after in apart.values()), apart
