@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx.reference import ReferenceEvaluator
 
@@ -18,8 +19,10 @@ from edgelnn.errors import ModelFileError, ParityError
 from edgelnn.run import Run
 from edgelnn_export import build_bundle
 from edgelnn_export import onnx_reference as reference_module
+from edgelnn_export.graph import Graph
 from edgelnn_export.onnx_model import write_onnx
-from edgelnn_export.onnx_reference import LSTM, OnnxReference
+from edgelnn_export.onnx_reference import OnnxReference
+from edgelnn_export.onnx_reference_operators import GRU, LSTM
 from edgelnn_export.parity import reason_to_reject
 from edgelnn_export.reference_evaluator import evaluate
 from tests.helpers import files_under, run_python
@@ -28,32 +31,90 @@ from tests.operator_graphs import FUSED, SEQUENCE, inputs_for, make_graph
 TOLERANCE = 1e-5
 
 
+def onnx_nodes(graph: Graph) -> Sequence[Any]:
+    return onnx.load_from_string(write_onnx(graph)).graph.node
+
+
+def _names_activations(node: Any) -> bool:
+    return any(attribute.name == "activations" for attribute in node.attribute)
+
+
 @pytest.mark.parametrize("name", FUSED)
 def test_recurrent_operators_in_the_reference_evaluator(name: str) -> None:
     graph = make_graph(SEQUENCE, FUSED[name], "channels_first")
     reference = OnnxReference(write_onnx(graph))
-    assert ("LSTM activations after its specification" in reference.name) == ("straight" in name)
+    own = any(node.op_type in ("LSTM", "GRU") and _names_activations(node) for node in onnx_nodes(graph))
+    assert ("activations after the specification" in reference.name) == own
+    assert own >= ("straight" in name)
     x = inputs_for(graph, 3)
     np.testing.assert_allclose(reference.run(x), evaluate(graph, x), rtol=TOLERANCE, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("name", ["lstm", "lstm_last", "lstm_reverse", "lstm_both", "lstm_both_last"])
-def test_our_lstm_is_the_evaluators_own_where_that_knows_the_activations(name: str) -> None:
+USUAL = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"]}
+
+
+@pytest.mark.parametrize("before_reset", [0, 1])
+@pytest.mark.parametrize(
+    "name", ["lstm", "lstm_last", "lstm_reverse", "lstm_both", "lstm_both_last", "gru", "gru_last", "gru_reverse"]
+)
+def test_our_operators_are_the_evaluators_own_where_that_knows_the_activations(name: str, before_reset: int) -> None:
     graph = make_graph(SEQUENCE, FUSED[name], "channels_first")
     model = onnx.load_from_string(write_onnx(graph))
+    (node,) = [each for each in model.graph.node if each.op_type in USUAL]
+    if node.op_type == "GRU":
+        kept = [each for each in node.attribute if each.name != "linear_before_reset"]
+        del node.attribute[:]
+        node.attribute.extend([*kept, onnx.helper.make_attribute("linear_before_reset", before_reset)])
     x = inputs_for(graph, 3)
     (theirs,) = ReferenceEvaluator(model).run(None, {"image": x})
-    for node in model.graph.node:
-        if node.op_type == "LSTM":
-            both = 2 if "both" in name else 1
-            node.attribute.append(onnx.helper.make_attribute("activations", ["Sigmoid", "Tanh", "Tanh"] * both))
-    (ours,) = ReferenceEvaluator(model, new_ops=[LSTM]).run(None, {"image": x})
-    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+    (unnamed,) = ReferenceEvaluator(model, new_ops=[LSTM, GRU]).run(None, {"image": x})
+    named = USUAL[node.op_type] * (2 if "both" in name else 1)
+    node.attribute.append(onnx.helper.make_attribute("activations", named))
+    (ours,) = ReferenceEvaluator(model, new_ops=[LSTM, GRU]).run(None, {"image": x})
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(ours, unnamed)
+
+
+@pytest.mark.parametrize("activation", ["Relu", "Sigmoid", "Softplus", "Softsign", "Tanh", "Affine"])
+@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+def test_activations_are_those_of_the_runtime(kind: str, activation: str) -> None:
+    """As gate, as candidate and on the way out, with states to begin from."""
+    rng = np.random.default_rng(0)
+    gates, units = (4, 3) if kind == "LSTM" else (3, 3)
+    weights = {
+        "w": rng.normal(size=(1, gates * units, 2)),
+        "r": rng.normal(size=(1, gates * units, units)) / 2,
+        "b": rng.normal(size=(1, 2 * gates * units)),
+        "h": rng.normal(size=(1, 1, units)),
+        "c": rng.normal(size=(1, 1, units)),
+    }
+    inputs = ["x", "w", "r", "b", "", "h", *(["c"] if kind == "LSTM" else [])]
+    for place in range(len(USUAL[kind])):
+        names = list(USUAL[kind])
+        names[place] = activation
+        affine = {"activation_alpha": [0.5], "activation_beta": [0.1]} if activation == "Affine" else {}
+        node = onnx.helper.make_node(kind, inputs, ["y"], activations=names, hidden_size=units, **affine)
+        model = onnx.helper.make_model(
+            onnx.helper.make_graph(
+                [node],
+                "g",
+                [onnx.helper.make_tensor_value_info("x", 1, [4, 1, 2])],
+                [onnx.helper.make_tensor_value_info("y", 1, [4, 1, 1, units])],
+                [onnx.numpy_helper.from_array(v.astype(np.float32), n) for n, v in weights.items() if n in inputs],
+            ),
+            opset_imports=[onnx.helper.make_opsetid("", 17)],
+            ir_version=8,
+        )
+        content = model.SerializeToString()
+        x = rng.normal(size=(4, 1, 2)).astype(np.float32)
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        (expected,) = session.run(None, {"x": x})
+        np.testing.assert_allclose(OnnxReference(content).run(x), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("attributes", "words"),
-    [({"clip": 1.0}, "clip"), ({"activations": ["Sigmoid", "Softsign", "Tanh"]}, "Softsign")],
+    [({"clip": 1.0}, "clip"), ({"activations": ["Sigmoid", "Elu", "Tanh"]}, "Elu")],
 )
 def test_what_our_lstm_does_not_know_it_says(attributes: Mapping[str, Any], words: str) -> None:
     graph = make_graph(SEQUENCE, FUSED["lstm_straight"], "channels_first")

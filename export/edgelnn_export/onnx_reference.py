@@ -1,27 +1,29 @@
 """An ONNX file computed by ONNX's own reference evaluator, which shares no code with any runtime or with the writer.
 
-That evaluator takes the activations of every LSTM for the usual ones. A file whose LSTMs have others is computed with
-the LSTM below in place of its own, written after the operator's specification.
+That evaluator takes the activations of every LSTM and GRU for the usual ones. A file where they are others is computed
+with the operators of `onnx_reference_operators` in place of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import AttributeProto, GraphProto
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from edgelnn.errors import ModelFileError
+from edgelnn_export.onnx_reference_operators import GRU, LSTM
 
 __all__ = ["OnnxReference"]
 
 Floats = NDArray[Any]  # floating
-_USUAL: Final = ["Sigmoid", "Tanh", "Tanh"]
+_USUAL: Final[Mapping[str, list[str]]] = {"GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
+_OWN: Final[Mapping[str, type[OpRun]]] = {"GRU": GRU, "LSTM": LSTM}
 
 
 class OnnxReference:
@@ -41,11 +43,12 @@ class OnnxReference:
 
     def __init__(self, content: bytes) -> None:
         model = onnx.load_from_string(content)
-        own = any(_has_own_activations(node) for node in model.graph.node)
-        self.name = f"onnx.reference {onnx.__version__}{', LSTM activations after its specification' if own else ''}"
+        own = sorted(set(_own_operators(model.graph)))
+        replaced = f", {' and '.join(own)} activations after the specification" if own else ""
+        self.name = f"onnx.reference {onnx.__version__}{replaced}"
         self._input = model.graph.input[0].name
         # Given to it as new, an operator takes the place of the evaluator's own.
-        self._evaluator = ReferenceEvaluator(model, new_ops=[LSTM] if own else None)
+        self._evaluator = ReferenceEvaluator(model, new_ops=[_OWN[kind] for kind in own] or None)
 
     def run(self, array: Floats) -> Floats:
         """Return the file's answers.
@@ -57,7 +60,8 @@ class OnnxReference:
             ModelFileError: The evaluator does not know an operator, or fails.
         """
         try:
-            with np.errstate(over="ignore"):  # its sigmoid of large negative numbers
+            # Its sigmoid computes both of two forms everywhere, and then takes the one that did not overflow.
+            with np.errstate(over="ignore", invalid="ignore"):
                 answers: Any = self._evaluator.run(None, {self._input: array})
         except (ArithmeticError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
             said = " ".join(str(error).split())[:200]
@@ -66,95 +70,13 @@ class OnnxReference:
         return found
 
 
-def _has_own_activations(node: onnx.NodeProto) -> bool:
-    if node.op_type != "LSTM" or node.domain not in ("", "ai.onnx"):
-        return False
-    given = [each for attribute in node.attribute if attribute.name == "activations" for each in attribute.strings]
-    return any(name.decode() != usual for name, usual in zip(given, _USUAL * 2, strict=False))
-
-
-class LSTM(OpRun):
-    """The operator LSTM of ONNX, opset 14: Equations (Default: f=Sigmoid, g=Tanh, h=Tanh), without peepholes.
-
-        it = f(Xt·Wi' + Ht-1·Ri' + Wbi + Rbi)        Ct = ft (.) Ct-1 + it (.) ct
-        ft = f(Xt·Wf' + Ht-1·Rf' + Wbf + Rbf)        ot = f(Xt·Wo' + Ht-1·Ro' + Wbo + Rbo)
-        ct = g(Xt·Wc' + Ht-1·Rc' + Wbc + Rbc)        Ht = ot (.) h(Ct)
-
-    Gates stand in the order i, o, f, c; X is (steps, batch, features).
-    """
-
-    op_domain = ""
-
-    def _run(
-        self,
-        X: Floats,
-        W: Floats,
-        R: Floats,
-        B: Floats | None = None,
-        sequence_lens: Floats | None = None,
-        initial_h: Floats | None = None,
-        initial_c: Floats | None = None,
-        P: Floats | None = None,
-        **attributes: Any,
-    ) -> tuple[Floats, ...]:
-        if any(each is not None for each in (sequence_lens, initial_h, initial_c, P)):
-            raise NotImplementedError("an LSTM with peepholes, initial states or lengths of sequences")
-        if any(attributes.get(name) for name in ("clip", "input_forget", "layout")):
-            raise NotImplementedError("an LSTM with clip, input_forget or layout")
-        kind = attributes.get("direction") or "forward"
-        backwards = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}[kind]
-        functions = _functions(attributes, len(backwards))
-        sequences, hidden, cells = [], [], []
-        for number, reverse in enumerate(backwards):
-            bias = np.zeros(8 * R.shape[-1], X.dtype) if B is None else B[number]
-            states, cell = _direction(X[::-1] if reverse else X, W[number], R[number], bias, *functions[number])
-            hidden.append(states[-1])
-            cells.append(cell)
-            sequences.append(states[::-1] if reverse else states)
-        results = (np.stack(sequences, axis=1), np.stack(hidden), np.stack(cells))
-        return tuple(each.astype(X.dtype) for each in results[: len(self.onnx_node.output)])
-
-
-Activation = Callable[[Floats], Floats]
-
-
-def _direction(
-    x: Floats, weight: Floats, recurrent: Floats, bias: Floats, f: Activation, g: Activation, h: Activation
-) -> tuple[Floats, Floats]:
-    """Return all states (steps, batch, units) and the last cell state of one direction."""
-    state = cell = np.zeros((x.shape[1], recurrent.shape[-1]), x.dtype)
-    summed = bias[: len(bias) // 2] + bias[len(bias) // 2 :]
-    states = []
-    for step in x:
-        i, o, forget, c = np.split(step @ weight.T + state @ recurrent.T + summed, 4, axis=-1)
-        cell = f(forget) * cell + f(i) * g(c)
-        state = f(o) * h(cell)
-        states.append(state)
-    return np.stack(states), cell
-
-
-def _functions(attributes: dict[str, Any], directions: int) -> list[tuple[Activation, Activation, Activation]]:
-    """Return f, g and h of each direction; alpha and beta are given out in order to those that take them."""
-    alphas, betas = (iter(attributes.get(f"activation_{name}") or ()) for name in ("alpha", "beta"))
-    found: list[Activation] = []
-    for name in attributes["activations"]:
-        if name == "Affine":
-            found.append(partial(_affine, alpha=next(alphas, 1.0), beta=next(betas, 0.0)))
-        elif name in _PLAIN:
-            found.append(_PLAIN[name])
-        else:
-            raise NotImplementedError(f"an LSTM with the activation {name}")
-    return [(found[3 * n], found[3 * n + 1], found[3 * n + 2]) for n in range(directions)]
-
-
-def _affine(x: Floats, *, alpha: float, beta: float) -> Floats:
-    result: Floats = x * x.dtype.type(alpha) + x.dtype.type(beta)
-    return result
-
-
-def _sigmoid(x: Floats) -> Floats:
-    result: Floats = 1 / (1 + np.exp(-x))
-    return result
-
-
-_PLAIN: Final[dict[str, Activation]] = {"Sigmoid": _sigmoid, "Tanh": np.tanh}
+def _own_operators(graph: GraphProto) -> Iterator[str]:
+    """Yield the kinds of recurrent operators whose activations are not the usual ones, in bodies too."""
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.GRAPH:
+                yield from _own_operators(attribute.g)
+            elif attribute.name == "activations" and node.op_type in _USUAL:
+                given = [name.decode() for name in attribute.strings]
+                if given != _USUAL[node.op_type] * (len(given) // len(_USUAL[node.op_type])):
+                    yield node.op_type
