@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgelnn.cli.inspect_errors import error_table, errors_against
 from edgelnn.cli.inspect_layers import group_layers
 from edgelnn.cli.options import Force, Json
 from edgelnn.cli.output import Column, Table, build_table, message, print_json, show, warning
@@ -29,6 +31,10 @@ def inspect(
     picture: Annotated[
         Path | None, typer.Option("--picture", metavar="FILE.png", help="Also draw bytes by cause and work by layer.")
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", metavar="RUN", help="Also show each layer's error against the run it came from."),
+    ] = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -38,12 +44,16 @@ def inspect(
     file = _file(target, variant)
     found = inspect_apart(file)
     refusal = _refusal(file)
+    errors = None if against is None else errors_against(file, against)
     if picture is not None:
         _draw(file, found, picture, force)
     if json:
-        print_json(_record(file, found, refusal))
+        record = _record(file, found, refusal)
+        print_json(record if errors is None else {**record, "errors": [asdict(error) for error in errors]})
         return
     show(*_heading(file, found), "", _bytes_table(found), "", _operator_table(found), "", _layer_table(found))
+    if errors is not None:
+        show("", error_table(errors))
     if refusal:
         warning(f"edgelnn would not run it: {refusal}")
     if picture is not None:
@@ -136,8 +146,6 @@ def _shape(shape: tuple[int, ...] | None) -> str:
 
 
 def _record(file: Path, found: Inspection, refusal: str) -> dict[str, object]:
-    from dataclasses import asdict
-
     return {
         "file": str(file),
         "holds_integers": found.holds_integers,

@@ -44,19 +44,15 @@ def write_onnx(graph: Graph, *, batch: int | None = None) -> bytes:
     try:
         from onnx import TensorProto, helper
 
-        from edgelnn_export.formats.onnx_assembly import INPUT, OUTPUT, Assembly
-        from edgelnn_export.formats.onnx_operators import write_nodes
+        from edgelnn_export.formats.onnx_assembly import INPUT, OUTPUT
+        from edgelnn_export.formats.onnx_operators import write_graph
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith("onnx"):
             raise
         raise MissingExtraError("the ONNX writer", "onnx", "export") from error
     if batch is not None and batch < 1:
         raise ExportError(f"got batch={batch}; expected a positive number, or None for any.")
-    assembly = Assembly(graph.shapes, graph.constants, graph.layout, batch)
-    assembly.bind(graph.input, INPUT)
-    assembly.bind(graph.output, OUTPUT)
-    write_nodes(assembly, graph.nodes, [graph.output])
-    assembly.read(graph.output)
+    assembly = write_graph(graph, batch)
 
     def described(name: str, shape: tuple[int, ...]) -> ValueInfoProto:
         times = shape[0] * batch if batch else ("batch" if shape[0] == 1 else None)

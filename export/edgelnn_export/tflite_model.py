@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["write_tflite"]
 
-_INPUT, _OUTPUT = "image", "probabilities"
-
 
 def write_tflite(graph: Graph) -> bytes:
     """Return the bytes of a TFLite file that computes a graph.
@@ -45,20 +43,13 @@ def write_tflite(graph: Graph) -> bytes:
             raise
         raise MissingExtraError("the TFLite writer", "ai-edge-litert", "export") from error
     from edgelnn_export.formats.recurrent_steps import write_out_recurrent
-    from edgelnn_export.formats.tflite_assembly import TfliteFile
-    from edgelnn_export.formats.tflite_operators import write_nodes
+    from edgelnn_export.formats.tflite_operators import INPUT, OUTPUT, write_graph
     from edgelnn_export.formats.tflite_packing import pack_model
 
-    graph = write_out_recurrent(graph)
-    file = TfliteFile(graph.constants, graph.layout)
-    main = file.subgraph(graph.shapes, graph.nodes, (graph.output,))
-    free = all(node.op != "loop" for node in graph.nodes)
-    main.inputs = [main.bind(graph.input, main.tensor(_INPUT, graph.shapes[graph.input], free=free))]
-    main.outputs = [main.bind(graph.output, main.tensor(_OUTPUT, graph.shapes[graph.output], free=free))]
-    write_nodes(main, graph.nodes)
+    file, main = write_graph(write_out_recurrent(graph))
     signature = schema.SignatureDefT(
-        inputs=[schema.TensorMapT(name=_INPUT, tensorIndex=main.inputs[0])],
-        outputs=[schema.TensorMapT(name=_OUTPUT, tensorIndex=main.outputs[0])],
+        inputs=[schema.TensorMapT(name=INPUT, tensorIndex=main.inputs[0])],
+        outputs=[schema.TensorMapT(name=OUTPUT, tensorIndex=main.outputs[0])],
         signatureKey="serving_default",
         subgraphIndex=0,
     )

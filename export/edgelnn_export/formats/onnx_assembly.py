@@ -81,6 +81,12 @@ class Assembly:
             self._deferred.pop(name)()
         return self.constant(self._constants[name]) if name in self._constants else self._values[name]
 
+    def found(self, name: str) -> tuple[str, bool] | None:
+        """Return the ONNX name of a value of the graph, if it was written, and whether it is time first, (T, b, …)."""
+        if ("time first", name) in self.memory and (name not in self._values or name in self._deferred):
+            return self.memory["time first", name], True
+        return (self._values[name], False) if name in self._values else None
+
     def write(self, name: str) -> str:
         """Return the ONNX name for a new value of the graph."""
         if name not in self._values:

@@ -9,12 +9,30 @@ from typing import Final
 import numpy as np
 
 from edgelnn.errors import ExportError, UnsupportedModelError
-from edgelnn_export.formats.onnx_assembly import INT64_MIN, Assembly
+from edgelnn_export.formats.onnx_assembly import INPUT, INT64_MIN, OUTPUT, Assembly
 from edgelnn_export.formats.onnx_recurrent import write_gru, write_loop, write_lstm
-from edgelnn_export.graph import Node
+from edgelnn_export.graph import Graph, Node
 from edgelnn_export.operators import attribute
 
-__all__ = ["write_nodes"]
+__all__ = ["write_graph", "write_nodes"]
+
+
+def write_graph(graph: Graph, batch: int | None = None) -> Assembly:
+    """Return a whole graph as an ONNX graph under construction, complete but for its frame.
+
+    Args:
+        graph: What to write.
+        batch: How many images it takes at a time; None for any number.
+
+    Raises:
+        UnsupportedModelError: There is an operator that the writer does not know.
+    """
+    assembly = Assembly(graph.shapes, graph.constants, graph.layout, batch)
+    assembly.bind(graph.input, INPUT)
+    assembly.bind(graph.output, OUTPUT)
+    write_nodes(assembly, graph.nodes, [graph.output])
+    assembly.read(graph.output)
+    return assembly
 
 
 def write_nodes(assembly: Assembly, nodes: Sequence[Node], results: Sequence[str]) -> None:

@@ -119,6 +119,10 @@ class Assembly:
         constants = self.file.constants
         return self.constant(constants[name]) if name in constants else self._values[name]
 
+    def found(self, name: str) -> str | None:
+        """Return the name that a value of the graph has in the file, if it was written."""
+        return str(self._tensors[self._values[name]].name) if name in self._values else None
+
     def bind(self, name: str, tensor: int) -> int:
         """Let a value of the graph be a tensor that exists."""
         self._values[name] = tensor

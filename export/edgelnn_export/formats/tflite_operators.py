@@ -9,13 +9,14 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema  # type: ignore[import-untyped]
 
 from edgelnn.errors import ExportError, UnsupportedModelError
-from edgelnn_export.formats.tflite_assembly import Assembly
+from edgelnn_export.formats.tflite_assembly import Assembly, TfliteFile
 from edgelnn_export.formats.tflite_loops import write_loop
-from edgelnn_export.graph import Node
+from edgelnn_export.graph import Graph, Node
 from edgelnn_export.operators import attribute
 
-__all__ = ["write_nodes"]
+__all__ = ["INPUT", "OUTPUT", "write_graph", "write_nodes"]
 
+INPUT, OUTPUT = "image", "probabilities"
 _FUSED: Final[Mapping[str, int]] = {
     "none": schema.ActivationFunctionType.NONE,
     "relu": schema.ActivationFunctionType.RELU,
@@ -23,6 +24,21 @@ _FUSED: Final[Mapping[str, int]] = {
 }
 
 _MOST_SPLITS: Final = 4
+
+
+def write_graph(graph: Graph) -> tuple[TfliteFile, Assembly]:
+    """Return a graph without fused recurrences as a file under construction, and its main subgraph, both complete.
+
+    Raises:
+        UnsupportedModelError: There is an operator that the writer does not know.
+    """
+    file = TfliteFile(graph.constants, graph.layout)
+    main = file.subgraph(graph.shapes, graph.nodes, (graph.output,))
+    free = all(node.op != "loop" for node in graph.nodes)
+    main.inputs = [main.bind(graph.input, main.tensor(INPUT, graph.shapes[graph.input], free=free))]
+    main.outputs = [main.bind(graph.output, main.tensor(OUTPUT, graph.shapes[graph.output], free=free))]
+    write_nodes(main, graph.nodes)
+    return file, main
 
 
 def write_nodes(a: Assembly, nodes: tuple[Node, ...]) -> None:
