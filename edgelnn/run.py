@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,8 @@ class Run:
         experiment = read_experiment(folder, environment)
         if (folder / CHECKPOINT).exists() or not (folder / METRICS).exists():
             raise RunFolderError(
-                f"{folder} holds a training that is not finished. Continue it: edgelnn train --resume --out {folder}"
+                f"{folder} holds a training that is not finished. Continue it: "
+                f"edgelnn train --resume --out {shlex.quote(str(folder))}"
             )
         written = _read_json(folder / METRICS)
         try:

@@ -242,7 +242,7 @@ JSON = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(["head", "stem", "scan", "training", "data", "nme"]), JSON, max_size=3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_no_mistake_is_left_without_words(values):
     """Whatever is wrong, every line says where, and none speaks pydantic's language."""
     try:

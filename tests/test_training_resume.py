@@ -107,6 +107,12 @@ def test_resuming_a_finished_run_gives_it_back(whole):
     assert {path: path.stat().st_mtime_ns for path in whole.iterdir()} == before
 
 
+def test_the_command_that_continues_can_be_pasted(tmp_path):
+    interrupted(tmp_path / "my run")
+    with pytest.raises(RunFolderError, match=r"--resume --out '.*/my run'$"):
+        Run.load(tmp_path / "my run")
+
+
 def interrupted(folder: Path, **options: object) -> None:
     """Leave an unfinished training in a folder."""
     with pytest.raises(TrainingInterrupted):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Workplace:
     @property
     def how(self) -> str:
         """The command that continues it."""
-        return f"edgelnn train --resume --out {self.folder}"
+        return f"edgelnn train --resume --out {shlex.quote(str(self.folder))}"
 
     @property
     def has_checkpoint(self) -> bool:
