@@ -415,7 +415,12 @@ FILES = {
         on("inspect", lambda place: place.write("a.tflite", b"\x00" * 4 + b"TFL3" + b"\xff" * 99)),
         "a.tflite",
     ),
-    "inspect a folder": (on("inspect", bundle_of), "expected"),
+    "inspect a run": (on("inspect", lambda place: place.run), "expected"),
+    "inspect an unknown variant": (on("inspect", bundle_of, "--variant", "int4"), "int4"),
+    "a picture over a file": (
+        lambda place: ["inspect", place.bundle, "--picture", place.write("p.png", "precious")],
+        "--force",
+    ),
     "compare one thing": (on("compare", bundle_of), "two"),
     "compare things of different kinds": (lambda place: ["compare", place.bundle, place.run], "kinds"),
     "compare what is no report": (
