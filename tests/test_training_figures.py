@@ -15,10 +15,9 @@ from edgelnn.models import build_classifier
 from edgelnn.models.specification import CfCHead, HeadSpec, LTCHead, ModelSpec, PlainScan, RecurrentHead, SlicesScan
 from edgelnn.training import Experiment, evaluate_predictions, figures, train
 from edgelnn.training.charts import draw_confusion, draw_curves, draw_roc, roc_curve
-from edgelnn.training.figures import Results, draw_figures, new_figure, styled
+from edgelnn.training.figures import Results, draw_figures, draw_wiring, new_figure, styled
 from edgelnn.training.history import EpochRecord
 from edgelnn.training.pictures import choose_samples, draw_samples
-from edgelnn.training.wiring_picture import draw_wiring, wired_layers
 from tests.training_runs import tiny_dataset, tiny_experiment
 
 HISTORY = tuple(EpochRecord(n, 0.1, 1 / n, 0.5, 1.2 / n, 0.6 + 0.02 * n, 0.6, 0.1) for n in range(1, 8))
@@ -130,29 +129,21 @@ def test_samples_come_from_every_class_in_turn_and_are_always_the_same():
     assert len(set(choose_samples(np.ones((9, 2), int), 2, 24))) == 9
 
 
-def test_the_wiring_is_that_of_the_layers():
-    (layer,) = wired_layers(results(head=LTCHead(kind="ltc", units=12)).classifier, ("malignant", "benign"))
-    assert layer.signed
-    assert layer.outputs == ("malignant", "benign")
-    assert layer.kinds.count("motor") == 2
-    assert layer.sensory.shape == (8, 12)
-    stacked = LTCHead(kind="ltc", units=[12, 9], outputs=[6, 2], bidirectional=True)
-    first, second = wired_layers(results.__wrapped__(head=stacked).classifier, ("malignant", "benign"))
-    assert first.title == "layer 1: LTC of 12 units, once in each direction"
-    assert second.sensory.shape == (12, 9)
-    assert second.outputs == ()
+def test_the_wiring_names_the_class_scores():
+    words = words_of(draw_wiring(results(head=LTCHead(kind="ltc", units=12)))).splitlines()
+    assert {"malignant", "benign"} <= set(words)
 
 
 @pytest.mark.parametrize("head", [RecurrentHead(kind="gru"), CfCHead(wiring="none")])
-def test_heads_without_a_wiring_have_no_such_figure(head):
-    one = results(head=head)
-    assert wired_layers(one.classifier, one.metrics.class_names) == ()
+def test_heads_without_a_wiring_have_no_such_figure(tmp_path, head):
+    assert "wiring" not in {path.stem for path in draw_figures(results(head=head), tmp_path)}
 
 
 def test_a_sigmoid_names_its_one_output():
     head = LTCHead(kind="ltc", units=12, output="sigmoid")
-    (layer,) = wired_layers(results(head=head).classifier, ("malignant", "benign"))
-    assert layer.outputs == ("benign",)
+    words = words_of(draw_wiring(results(head=head))).splitlines()
+    assert "benign" in words
+    assert "malignant" not in words
 
 
 def test_drawing_leaves_matplotlib_as_it_was():

@@ -93,9 +93,9 @@ def draw_figures(results: Results, folder: Path) -> tuple[Path, ...]:
     Raises:
         WriteError: They cannot be written.
     """
+    from edgelnn.models.wiring_diagram import wired_layers
     from edgelnn.training.charts import draw_confusion, draw_curves, draw_labels, draw_roc
     from edgelnn.training.pictures import draw_samples
-    from edgelnn.training.wiring_picture import draw_wiring, wired_layers
 
     drawers: dict[str, Callable[[Results], Figure]] = {"curves": draw_curves, "roc": draw_roc}
     if results.metrics.confusion is not None:
@@ -103,7 +103,7 @@ def draw_figures(results: Results, folder: Path) -> tuple[Path, ...]:
     else:
         drawers["labels"] = draw_labels
     drawers["samples"] = draw_samples
-    if wired_layers(results.classifier, results.metrics.class_names):
+    if wired_layers(results.classifier):
         drawers["wiring"] = draw_wiring
     paths = []
     for name, draw in drawers.items():
@@ -137,6 +137,20 @@ def new_figure(results: Results, title: str, width: float, height: float) -> Fig
 
     figure = Figure(figsize=(width, height))
     figure.suptitle(title, fontsize=11, fontweight="bold", x=0.012, ha="left")
+    return _labelled(figure, results)
+
+
+def draw_wiring(results: Results) -> Figure:
+    """Return the wirings of a classifier's liquid layers, every synapse with its sign and strength."""
+    from edgelnn.models.wiring_diagram import draw_wirings
+
+    names = results.metrics.class_names
+    scores = names if results.classifier.outputs == len(names) else names[-1:]
+    return _labelled(draw_wirings(results.classifier, title=f"{results.name}: wiring", output_names=scores), results)
+
+
+def _labelled(figure: Figure, results: Results) -> Figure:
+    """Say of a figure made from synthetic images that they are."""
     if results.dataset.synthetic:
         figure.supxlabel(
             "Synthetic images made by edgelnn: nothing here is about patients.",
