@@ -15,6 +15,8 @@ from edgelnn_export.graph_builder import GraphBuilder
 from edgelnn_export.lowering.cfc_dense import lower_dense_cfc
 from edgelnn_export.lowering.cfc_fused import lower_fused_cfc
 from edgelnn_export.lowering.cfc_skewed import lower_skewed_cfc
+from edgelnn_export.lowering.looped_head import lower_looped_liquid
+from edgelnn_export.lowering.looped_recurrent import lower_looped_recurrent
 from edgelnn_export.lowering.ltc_staged import lower_staged_ltc
 from edgelnn_export.lowering.recurrent import lower_recurrent
 from edgelnn_export.lowering.signals import Steps, Vector, identity, join_features
@@ -49,9 +51,17 @@ def lower_head(builder: GraphBuilder, head: nn.Module, sequence: Steps, target: 
             if index:
                 result = result.activated(builder, head.activation)
             final = index == len(head.layers) - 1
-            result = _lower_liquid(builder, layer, result, target, last=final and head.readout == "last")
+            last = final and head.readout == "last"
+            if optimize == "size":
+                absorbed = head.linear is not None if final else head.activation == "none"
+                result = lower_looped_liquid(builder, layer, result, last=last, absorbed=absorbed)
+            else:
+                result = _lower_liquid(builder, layer, result, target, last=last)
         return _read_out(builder, result, head.readout, head.linear)
     if isinstance(head, Recurrent):
+        if optimize == "size" and target == "tflite":  # ONNX's fused operators are the smallest there is
+            result = lower_looped_recurrent(builder, head.rnn, sequence, last=head.readout == "last")
+            return _read_out(builder, result, head.readout, head.linear)
         fused = "all" if target == "onnx" else "onward"
         result = lower_recurrent(builder, head.rnn, sequence, last=head.readout == "last", fused=fused)
         return _read_out(builder, result, head.readout, head.linear)
