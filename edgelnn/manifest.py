@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from edgelnn.choice import Choice
 from edgelnn.decode import DecodeError, decode, parse_json, write_json
 from edgelnn.errors import BundleError
 from edgelnn.preprocessing import Layout, Preprocessing
@@ -144,6 +145,7 @@ class Manifest:
         synthetic: Trained on synthetic images.
         golden: Inputs and expected answers.
         versions: Of what wrote the bundle.
+        choice: How the files were chosen.
     """
 
     recommended: str
@@ -161,6 +163,7 @@ class Manifest:
     variants: tuple[Variant, ...]
     rejected: tuple[Rejected, ...]
     versions: Mapping[str, str]
+    choice: Choice = field(default_factory=Choice)
     format_version: int = FORMAT_VERSION
 
     @property

@@ -197,7 +197,7 @@ def test_refuses_missing_and_unknown_fields(made):
             for index, item in enumerate(value):
                 yield from walk(item, (*path, index))
 
-    free = {"statistics", "dataset", "parameters", "versions", "validation", "test", "references"}  # any keys
+    free = {"statistics", "dataset", "parameters", "versions", "validation", "test", "references", "costs"}  # any keys
     objects = [path for path in walk(json.loads(text)) if not path or path[-1] not in free]
     assert len(objects) >= 9
     for path in objects:

@@ -21,8 +21,10 @@ from edgelnn.training.metrics import evaluate_predictions
 from edgelnn_export import Check, ExportListener, build_bundle
 from edgelnn_export import trial as trial_module
 from edgelnn_export.bundle_readme import compose_readme
+from edgelnn_export.costs import CostMeter
 from edgelnn_export.making import Maker
 from edgelnn_export.parity import answer, ask, reason_to_reject
+from edgelnn_export.quantization import RECIPES
 from edgelnn_profiling import load_runtime
 from tests.helpers import files_under
 
@@ -42,6 +44,21 @@ class Witness(ExportListener):
     def on_candidate(self, check):
         self.checks.append(check)
 
+    def on_choice(self, checks, conclusion):
+        self.checks, self.conclusion = list(checks), conclusion
+
+
+def dear_where_small(noise=0.0):
+    """A meter by which every file is worth keeping: what is smaller costs more."""
+    return CostMeter("seconds", "", noise, lambda files: {name: 1 / len(data) for name, data in files.items()})
+
+
+@pytest.fixture
+def few_recipes(monkeypatch):
+    """Three recipes instead of all, for speed."""
+    few = {name: RECIPES[name] for name in ("float32", "dynamic_wi8_afp32", "static_wi8_ai8")}
+    monkeypatch.setattr("edgelnn_export.quantization.recipe.RECIPES", few)
+
 
 @pytest.fixture(scope="module")
 def witness():
@@ -51,14 +68,16 @@ def witness():
 @pytest.fixture(scope="module")
 def full(tiny_run, tmp_path_factory, witness):
     """A bundle with every candidate."""
-    return build_bundle(tiny_run, tmp_path_factory.mktemp("bundles") / "full", quantize=True, listener=witness)
+    return build_bundle(
+        tiny_run, tmp_path_factory.mktemp("bundles") / "full", quantize=True, meter=dear_where_small(), listener=witness
+    )
 
 
 # What is in a bundle
 
 
 def test_every_candidate_is_checked_and_listed(full, witness):
-    names = [f"{f}-{r}" for f in ("onnx", "tflite") for r in ("float32", "dynamic_wi8_afp32", "static_wi8_ai8")]
+    names = [f"{f}-{r}" for f in ("onnx", "tflite") for r in RECIPES]
     assert witness.announced == [check.candidate.name for check in witness.checks] == names
     manifest = full.manifest
     assert [v.name for v in manifest.variants] == [check.candidate.name for check in witness.checks if check.kept]
@@ -78,7 +97,8 @@ def test_float32_files_are_the_model(full, witness):
         else:
             assert variant.tolerance is None
             assert full.manifest.model.validation["auc"] - variant.validation["auc"] <= 0.02
-    assert all(set(check.figures) >= {"size_bytes", "parity_max_error", "auc_drop"} for check in witness.checks)
+    made = [check for check in witness.checks if check.candidate.name != "onnx-static_wi8_ai16"]
+    assert all(set(check.figures) >= {"size_bytes", "parity_max_error", "auc_drop"} for check in made)
 
 
 def test_figures_are_what_the_files_answer(full, tiny_run):
@@ -131,7 +151,7 @@ def test_manifest_tells_what_the_run_knows(full, tiny_run):
 
 
 def test_exporting_again_gives_the_same_bytes(full, tiny_run, tmp_path):
-    again = build_bundle(tiny_run, tmp_path / "again", quantize=True)
+    again = build_bundle(tiny_run, tmp_path / "again", quantize=True, meter=dear_where_small())
     assert files_under(again.folder) == files_under(full.folder)
 
 
@@ -205,23 +225,23 @@ def test_a_float32_file_that_is_not_the_model_fails_the_export(tiny_run, tmp_pat
 
 
 @pytest.mark.parametrize("recipes", [(), ("onnx-dynamic_wi8_afp32",)])
-def test_a_quantized_file_that_does_not_run_is_rejected_or_fails(tiny_run, tmp_path, monkeypatch, recipes):
+def test_a_quantized_file_that_does_not_run_is_rejected_or_fails(tiny_run, tmp_path, monkeypatch, few_recipes, recipes):
     spoil(monkeypatch, "onnx-dynamic_wi8_afp32", lambda data: data[: len(data) // 2])
     if recipes:
         with pytest.raises(ExportError, match="onnx-dynamic_wi8_afp32 failed"):
             build_bundle(tiny_run, tmp_path / "b", formats=["onnx"], recipes=recipes)
         assert list(tmp_path.iterdir()) == []
         return
-    bundle = build_bundle(tiny_run, tmp_path / "b", formats=["onnx"], quantize=True)
+    bundle = build_bundle(tiny_run, tmp_path / "b", formats=["onnx"], quantize=True, measure=False)
     assert [each.name for each in bundle.manifest.rejected] == ["onnx-dynamic_wi8_afp32"]
     assert "cut short" in bundle.manifest.rejected[0].reason
     assert not (bundle.folder / "model-dynamic_wi8_afp32.onnx").exists()
     assert "Tried and left out" in (bundle.folder / "README.md").read_text()
 
 
-def test_a_quantized_file_that_loses_auc_is_rejected_with_its_figures(tiny_run, tmp_path):
+def test_a_quantized_file_that_loses_auc_is_rejected_with_its_figures(tiny_run, tmp_path, few_recipes):
     witness = Witness()
-    build = {"formats": ["tflite"], "max_auc_drop": -1.0, "listener": witness}
+    build = {"formats": ["tflite"], "max_auc_drop": -1.0, "listener": witness, "meter": dear_where_small()}
     bundle = build_bundle(
         tiny_run, tmp_path / "b", quantize=True, **{**build, "formats": ["onnx"], "max_auc_drop": 0.5}
     )
@@ -230,9 +250,13 @@ def test_a_quantized_file_that_loses_auc_is_rejected_with_its_figures(tiny_run, 
         build_bundle(tiny_run, tmp_path / "c", **build)
 
 
-def test_a_quantized_file_that_is_no_smaller_is_kept_only_where_it_was_asked_for(tiny_run, tmp_path, monkeypatch):
+def test_a_quantized_file_that_is_no_smaller_is_kept_only_where_it_was_asked_for(
+    tiny_run, tmp_path, monkeypatch, few_recipes
+):
     monkeypatch.setattr(Maker, "float32_bytes", lambda self, model_format: 1000)
-    bundle = build_bundle(tiny_run, tmp_path / "b", formats=["tflite"], quantize=True, recipes=["static_wi8_ai8"])
+    bundle = build_bundle(
+        tiny_run, tmp_path / "b", formats=["tflite"], quantize=True, recipes=["static_wi8_ai8"], measure=False
+    )
     assert [v.name for v in bundle.manifest.variants] == ["tflite-float32", "tflite-static_wi8_ai8"]
     assert "it is no smaller than the float32 file" in bundle.manifest.rejected[0].reason
 

@@ -161,7 +161,7 @@ EXPORT = """
 import sys
 from edgelnn.run import Run
 from edgelnn_export import build_bundle
-build_bundle(Run.load(sys.argv[1]), sys.argv[2], quantize=True)
+build_bundle(Run.load(sys.argv[1]), sys.argv[2], quantize=True, measure=False)
 """
 
 

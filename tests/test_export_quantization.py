@@ -35,17 +35,21 @@ FORMATS = {
 
 
 def test_names_of_recipes_decode():
-    assert list(RECIPES) == ["float32", "dynamic_wi8_afp32", "static_wi8_ai8"]
+    assert list(RECIPES) == [
+        *("float32", "float16", "weight_only_wi8_afp32", "dynamic_wi8_afp32"),
+        *("static_wi8_ai8", "static_wi8_ai16", "mixed_wi8_ai8"),
+    ]
     assert RECIPES["float32"] is FLOAT32
-    assert [recipe.is_quantized for recipe in RECIPES.values()] == [False, True, True]
-    assert [recipe.needs_calibration for recipe in RECIPES.values()] == [False, False, True]
+    assert [name for name, recipe in RECIPES.items() if not recipe.is_quantized] == ["float32"]
+    assert [name for name, recipe in RECIPES.items() if not recipe.holds_integers] == ["float32", "float16"]
+    assert [name for name, recipe in RECIPES.items() if recipe.needs_calibration] == list(RECIPES)[4:]
 
 
 def test_float32_is_always_tried_and_required():
     assert [c.name for c in choose_candidates(["tflite", "onnx"])] == ["onnx-float32", "tflite-float32"]
     every = choose_candidates(["onnx", "tflite"], quantize=True)
-    assert len(every) == 6
-    assert len({c.name for c in every}) == len({c.file for c in every}) == 6
+    assert len(every) == 14
+    assert len({c.name for c in every}) == len({c.file for c in every}) == 14
     assert [c.name for c in every if c.required] == ["onnx-float32", "tflite-float32"]
 
 

@@ -26,6 +26,15 @@ class CheckLines(ExportListener):
         """Print the line."""
         message(check_line(check, self._width), color="green" if check.kept else "red")
 
+    def on_measure(self, names: Sequence[str], how: str) -> None:
+        """Say what takes so long."""
+        message(f"Measuring {len(names)} files: {how} …")
+
+    def on_choice(self, checks: Sequence[Check], conclusion: str) -> None:
+        """Say what is left out in the end, and what it all comes to."""
+        if conclusion:
+            message(conclusion, bold=True)
+
 
 def check_line(check: Check, width: int = 0) -> str:
     """Return what was found of one candidate in a line: kept or not, its figures, and why not."""

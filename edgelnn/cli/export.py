@@ -27,7 +27,8 @@ def export(
         typer.Option("--format", "-f", metavar="onnx|tflite", help="Repeatable.", show_default="both"),
     ] = None,
     quantize: Annotated[
-        bool, typer.Option("--quantize", "-q", help="Also try every int8 recipe, and keep those that hold.")
+        bool,
+        typer.Option("--quantize", "-q", help="Also try every recipe, and keep the smallest and fastest that hold."),
     ] = False,
     recipes: Annotated[
         list[str] | None,
@@ -35,6 +36,23 @@ def export(
             "--recipe", "-r", metavar="NAME", help="Try this recipe and fail where it does not hold. Repeatable."
         ),
     ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            "-t",
+            metavar="pi3|pi4|pi5",
+            help="Choose by instructions on that board, emulated (EDGELNN_BOARDS), not by latency here.",
+        ),
+    ] = None,
+    max_auc_drop: Annotated[
+        float | None,
+        typer.Option(help="AUC that a quantized file may lose on the validation split.", show_default="0.02"),
+    ] = None,
+    max_bytes: Annotated[int | None, typer.Option(min=1, help="Size that a quantized file may have.")] = None,
+    measure: Annotated[
+        bool, typer.Option(help="Measure latency where files are chosen; without, bytes alone decide.")
+    ] = True,
     out: Out = None,
     force: Force = False,
     json: Json = False,
@@ -43,6 +61,7 @@ def export(
     from edgelnn.cli.checks import CheckLines
     from edgelnn.run import Run
     from edgelnn_export import build_bundle
+    from edgelnn_export.parity import MAX_AUC_DROP
 
     kind_of(run, "run")
     folder = out or BUNDLES / run.resolve().name
@@ -55,37 +74,60 @@ def export(
         recipes=tuple(recipes or ()),
         force=force,
         listener=listener,
+        target=target,
+        max_auc_drop=MAX_AUC_DROP if max_auc_drop is None else max_auc_drop,
+        max_bytes=max_bytes,
+        measure=measure,
     )
     message()
     if json:
         print_json({"bundle": str(folder), "manifest": bundle.manifest})
     else:
         show(variant_table(bundle))
-        message(f"* recommended. {folder} also holds predict.py, golden.npz and a README.")
+        left_out = "; (in brackets) left out" if bundle.manifest.rejected else ""
+        message(f"* recommended{left_out}. {folder} also holds predict.py, golden.npz and a README.")
     next_step("profile", folder)
 
 
 def variant_table(bundle: Bundle) -> Table:
-    """Return every variant of a bundle, with the PyTorch model's own figures to compare with."""
+    """Return every candidate of an export, kept ones first, with the PyTorch model's own figures to compare with."""
     from edgelnn.cli.formatting import format_bytes
 
-    model, recommended = bundle.manifest.model, bundle.manifest.recommended
-    rows = [("PyTorch", "", "", *_pair(model.validation), *_pair(model.test))]
-    for variant in bundle.manifest.variants:
-        name = f"{variant.name}{' *' if variant.name == recommended else ''}"
+    manifest = bundle.manifest
+    model, costs = manifest.model, manifest.choice.costs
+    rows = [("PyTorch", "", "", "", *_pair(model.validation), *_pair(model.test))]
+    for variant in manifest.variants:
+        name = f"{variant.name}{' *' if variant.name == manifest.recommended else ''}"
         figures = (*_pair(variant.validation), *_pair(variant.test))
-        size = format_bytes(variant.size_bytes)
-        rows.append((name, size, f"{variant.parity_max_error:.1e}", *figures))
+        cost = _cost(costs.get(variant.name), manifest.choice.cost)
+        rows.append((name, format_bytes(variant.size_bytes), cost, f"{variant.parity_max_error:.1e}", *figures))
+    for rejected in manifest.rejected:
+        found = rejected.figures
+        size = format_bytes(int(found["size_bytes"])) if "size_bytes" in found else ""
+        error = f"{found['parity_max_error']:.1e}" if "parity_max_error" in found else ""
+        cost = _cost(costs.get(rejected.name), manifest.choice.cost)
+        rows.append((f"({rejected.name})", size, cost, error, *_pair(found), "", ""))
     columns = (
         Column("variant"),
         Column("file", number=True),
+        Column("cost", number=True),
         Column("max error", number=True, spare=1),
         Column("val AUC", number=True),
         Column("val acc.", number=True, spare=2),
         Column("test AUC", number=True),
-        Column("test acc.", number=True),
+        Column("test acc.", number=True, spare=3),
     )
-    return Table(columns, tuple(rows))
+    # Where nothing was measured there is nothing to show.
+    shown = [i for i, column in enumerate(columns) if costs or column.title != "cost"]
+    return Table(tuple(columns[i] for i in shown), tuple(tuple(row[i] for i in shown) for row in rows))
+
+
+def _cost(cost: float | None, unit: str) -> str:
+    from edgelnn.cli.formatting import format_count, format_seconds
+
+    if cost is None:
+        return ""
+    return format_seconds(cost) if unit == "seconds" else format_count(round(cost))
 
 
 def _pair(figures: Mapping[str, float]) -> tuple[str, str]:

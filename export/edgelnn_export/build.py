@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from edgelnn.atomic import new_folder_atomically
 from edgelnn.bundle import MANIFEST_FILE, Bundle
+from edgelnn.choice import Choice
 from edgelnn.errors import ExportError, ParityError, WriteError
 from edgelnn.run import Run
 from edgelnn_export.bundle_readme import compose_readme
+from edgelnn_export.costs import CostMeter, instructions_on, latency_here, no_cost
 from edgelnn_export.documents import PREDICT_FILE, README_FILE, compose_manifest, predict_source
 from edgelnn_export.golden import GOLDEN_FILE, npz_bytes
 from edgelnn_export.graph import Graph
@@ -20,8 +23,9 @@ from edgelnn_export.macs import graph_macs
 from edgelnn_export.making import Maker
 from edgelnn_export.parity import MAX_AUC_DROP, PARITY_TOLERANCE, Judge, ask
 from edgelnn_export.quantization import FORMATS, choose_candidates
+from edgelnn_export.quantization.choice import conclude, reasons_to_drop, recommend
 from edgelnn_export.selection import calibration_images
-from edgelnn_export.trial import try_candidate
+from edgelnn_export.trial import Trial, loss_on_validation, try_candidate
 
 __all__ = ["build_bundle"]
 
@@ -39,56 +43,95 @@ def build_bundle(
     listener: ExportListener | None = None,
     tolerance: float = PARITY_TOLERANCE,
     max_auc_drop: float = MAX_AUC_DROP,
+    max_bytes: int | None = None,
+    target: str | None = None,
+    measure: bool = True,
+    meter: CostMeter | None = None,
 ) -> Bundle:
     """Write a bundle of a trained model and return it.
 
     Every file is run by its own runtime: float32 must agree with the PyTorch model within `tolerance` on golden inputs
-    and noise, quantized files may lose `max_auc_drop` of AUC on the validation split. The test split is evaluated once,
-    for what is kept. The folder appears when it is complete, or not at all; one that `force` replaces stays as it was
+    and noise, quantized files may lose `max_auc_drop` of AUC on the validation split. With `quantize` the Pareto set of
+    bytes and cost is kept of those (see `edgelnn_export.quantization.choice`). The test split is evaluated once, for
+    what is kept. The folder appears when it is complete, or not at all; one that `force` replaces stays as it was
     until then.
 
     Args:
         run: What was trained.
         folder: To make.
         formats: ``onnx``, ``tflite`` or both.
-        quantize: Try every recipe; those that fail are left out and listed as rejected.
+        quantize: Try every recipe, and choose; what is left out is listed as rejected, with its figures.
         recipes: Recipes asked for by name; the export fails where one of them does.
         force: Replace a bundle that is there.
         listener: Told about every candidate as soon as it is judged.
         tolerance: Largest difference of a float32 file's probabilities.
         max_auc_drop: AUC that a quantized file may lose.
+        max_bytes: Size that a quantized file may have.
+        target: ``pi3``, ``pi4`` or ``pi5``: choose by instructions on that board, emulated; else by latency here.
+        measure: Measure costs where there is something to choose; without, bytes alone decide, and the choice is the
+            same every time.
+        meter: Measures costs in another way.
 
     Raises:
         ConfigError: A format or recipe is unknown.
         ParityError: float32, or a candidate asked for by name, is not the model; nothing is written.
         ExportError: One of those could not be made; nothing is written.
         DataError: The run's data is not to be found, or has changed.
+        ProfileError: There are no emulated boards.
         WriteError: The folder cannot be written, is there without `force`, or holds something else.
     """
     listener = listener or ExportListener()
     candidates = choose_candidates(formats, quantize=quantize, recipes=recipes)
+    if meter is None:
+        meter = instructions_on(target) if target else latency_here() if measure and quantize else no_cost()
     _refuse_foreign_files(Path(folder))
     with new_folder_atomically(folder, force, markers=(MANIFEST_FILE,)) as partial:
         dataset, classifier, preprocessing = run.load_dataset(), run.load_classifier(), run.preprocessing
         judge = Judge.appoint(classifier, dataset, preprocessing)
-        maker = Maker(classifier, preprocessing, calibration_images(dataset["train"]))
+        maker = Maker(
+            classifier,
+            preprocessing,
+            calibration_images(dataset["train"]),
+            lambda data, model_format: loss_on_validation(judge, data, model_format),
+        )
         listener.on_start(candidates)
         trials = []
         for candidate in candidates:
-            trials.append(try_candidate(candidate, maker, judge, tolerance=tolerance, max_auc_drop=max_auc_drop))
+            trials.append(
+                try_candidate(
+                    candidate, maker, judge, tolerance=tolerance, max_auc_drop=max_auc_drop, max_bytes=max_bytes
+                )
+            )
             listener.on_candidate(trials[-1].check)
         _fail_where_required([trial.check for trial in trials])
+        trials = _choose(trials, meter, listener)
         kept = [trial for trial in trials if trial.check.kept]
         reference = ask(classifier, dataset["test"].images, preprocessing)
         golden = npz_bytes({"images": judge.golden[0], "probabilities": judge.golden[1]})
+        variants = [trial.variant(judge, reference) for trial in kept]
+        costs = {trial.check.candidate.name: trial.check.cost for trial in trials if trial.check.cost is not None}
+        recommended = recommend(variants, judge.validation_figures["auc"], costs, meter.noise)
+        choice = Choice(
+            cost=meter.unit,
+            target=meter.target,
+            costs=costs,
+            max_auc_drop=max_auc_drop,
+            max_bytes=max_bytes,
+            conclusion=conclude(variants, recommended, costs) if len(candidates) > len(formats) else "",
+            calibrations=maker.calibrations,
+            layers=maker.layers,
+        )
+        listener.on_choice([trial.check for trial in trials], choice.conclusion)
         manifest = compose_manifest(
             run,
             judge,
-            variants=[trial.variant(judge, reference) for trial in kept],
+            recommended=recommended,
+            variants=variants,
             rejected=[trial.check for trial in trials if not trial.check.kept],
             golden=golden,
             test=judge.figures(reference, dataset["test"]),
             macs=_macs([maker.graph(each) for each in FORMATS if each in formats]),
+            choice=choice,
         )
         files = {trial.check.candidate.file: trial.data for trial in kept}
         files |= {GOLDEN_FILE: golden, PREDICT_FILE: predict_source(), README_FILE: compose_readme(manifest).encode()}
@@ -96,6 +139,23 @@ def build_bundle(
         for name, data in files.items():
             (partial / name).write_bytes(data)
     return Bundle.load(folder)
+
+
+def _choose(trials: Sequence[Trial], meter: CostMeter, listener: ExportListener) -> list[Trial]:
+    """Return what was found of all candidates with their costs; those that are not worth keeping, no longer kept."""
+    files = {trial.check.candidate.name: trial.data for trial in trials if trial.check.kept}
+    costs: Mapping[str, float] = {}
+    if meter.unit:
+        listener.on_measure(list(files), meter.words)
+        costs = meter.measure(files)
+    checks = [replace(trial.check, cost=costs.get(trial.check.candidate.name)) for trial in trials]
+    dropped = reasons_to_drop(checks, noise=meter.noise, no_more_than_float32=meter.unit == "instructions")
+    return [
+        replace(trial, check=replace(check, kept=False, reason=dropped[check.candidate.name]))
+        if check.candidate.name in dropped
+        else replace(trial, check=check)
+        for trial, check in zip(trials, checks, strict=True)
+    ]
 
 
 def _macs(graphs: Sequence[Graph]) -> int:

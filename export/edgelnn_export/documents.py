@@ -11,13 +11,13 @@ from typing import Final
 
 import edgelnn
 from edgelnn.bundle import Golden, Manifest, ModelFacts, Rejected, Variant
+from edgelnn.choice import Choice
 from edgelnn.inputs import image_statistics
 from edgelnn.models import count_parameters, describe
 from edgelnn.run import Run
 from edgelnn_export.golden import GOLDEN_FILE
 from edgelnn_export.listener import Check
 from edgelnn_export.parity import THRESHOLD, Judge
-from edgelnn_export.quantization.choice import recommend
 from edgelnn_export.selection import calibration_images
 
 __all__ = ["PREDICT_FILE", "README_FILE", "compose_manifest", "predict_source"]
@@ -31,32 +31,38 @@ def compose_manifest(
     run: Run,
     judge: Judge,
     *,
+    recommended: Variant,
     variants: Sequence[Variant],
     rejected: Sequence[Check],
     golden: bytes,
     test: Mapping[str, float],
     macs: int,
+    choice: Choice,
 ) -> Manifest:
     """Return the manifest of a bundle.
 
     Args:
         run: What was trained.
         judge: Who judged the files.
+        recommended: One of the files kept.
         variants: The files kept.
         rejected: What was found of the others.
         golden: Bytes of ``golden.npz``.
         test: The PyTorch model's own figures on the test split.
         macs: For one image.
+        choice: How the files were chosen.
     """
     dataset, classifier = judge.dataset, judge.classifier
     classes = len(dataset.class_names)
-    calibrated = any(variant.recipe.startswith("static") for variant in variants)
+    calibrated = any(variant.recipe.startswith(("static", "mixed")) for variant in variants)
     facts = {"name": dataset.name, "licence": dataset.licence, "source": dataset.source, "digest": dataset.digest}
     if calibrated:
         images = len(calibration_images(dataset["train"]))
-        facts["calibration"] = f"{images} training images drawn with seed 0, ranges from minimum to maximum"
+        rules = {trial.candidate.partition("-")[0]: trial.calibration for trial in choice.calibrations if trial.chosen}
+        said = ", ".join(f"{model_format} by {rule}" for model_format, rule in rules.items()) or "by min_max"
+        facts["calibration"] = f"{images} training images drawn with seed 0; ranges: {said}"
     return Manifest(
-        recommended=recommend(variants, judge.validation_figures["auc"]).name,
+        recommended=recommended.name,
         task=dataset.task,
         class_names=dataset.class_names,
         positive_class=dataset.positive_class,
@@ -85,6 +91,7 @@ def compose_manifest(
             for check in rejected
         ),
         versions=_versions(),
+        choice=choice,
     )
 
 

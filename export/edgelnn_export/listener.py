@@ -24,6 +24,7 @@ class Check:
         tolerance: What `parity_max_error` has to stay below; None where the candidate is judged by AUC.
         references: The same in other evaluators, by evaluator (see `edgelnn.manifest.Variant`).
         validation: ``auc``, ``accuracy``, ``agreement`` and ``auc_drop`` on the validation split.
+        cost: Of one image: seconds or instructions; None where it was not measured.
     """
 
     candidate: Candidate
@@ -34,11 +35,17 @@ class Check:
     tolerance: float | None = None
     validation: Mapping[str, float] = field(default_factory=dict)
     references: Mapping[str, float] = field(default_factory=dict)
+    cost: float | None = None
 
     @property
     def figures(self) -> dict[str, float]:
         """Every number found, by name."""
-        found = {"size_bytes": self.size_bytes, "parity_max_error": self.parity_max_error, **self.validation}
+        found = {
+            "size_bytes": self.size_bytes,
+            "parity_max_error": self.parity_max_error,
+            "cost": self.cost,
+            **self.validation,
+        }
         return {name: float(value) for name, value in found.items() if value is not None}
 
 
@@ -50,3 +57,9 @@ class ExportListener:
 
     def on_candidate(self, check: Check) -> None:
         """Hear what was found of one candidate, as soon as it was."""
+
+    def on_measure(self, names: Sequence[str], how: str) -> None:
+        """Hear which files are about to be measured, and how; it takes a while."""
+
+    def on_choice(self, checks: Sequence[Check], conclusion: str) -> None:
+        """Hear what is kept of all candidates in the end, and what that comes to in a sentence."""

@@ -7,20 +7,23 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from edgelnn.bundle import Variant
+from edgelnn.bundle import ModelFormat, Variant
+from edgelnn.data.dataset import Split
 from edgelnn.errors import DataError, ExportError, MissingExtraError, ModelFileError
 from edgelnn_export.listener import Check
 from edgelnn_export.making import LAYOUTS, Maker
 from edgelnn_export.parity import Answers, Judge, answer, reason_to_reject
 from edgelnn_export.quantization import Candidate
+from edgelnn_export.quantization.sensitivity import Loss
 
 if TYPE_CHECKING:
     from edgelnn_profiling.runtimes import AbstractRuntime
 
-__all__ = ["Trial", "try_candidate"]
+__all__ = ["Trial", "loss_on_validation", "try_candidate"]
 
 logger = logging.getLogger(__name__)
 _IMAGES_A_CALL: Final = 64
+_MOST_IMAGES: Final = 512
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,15 @@ class Trial:
         )
 
 
-def try_candidate(candidate: Candidate, maker: Maker, judge: Judge, *, tolerance: float, max_auc_drop: float) -> Trial:
+def try_candidate(
+    candidate: Candidate,
+    maker: Maker,
+    judge: Judge,
+    *,
+    tolerance: float,
+    max_auc_drop: float,
+    max_bytes: int | None = None,
+) -> Trial:
     """Return a candidate's file with what was found of it.
 
     What goes wrong with a file is a finding, not an error: it stands in the check as the reason for rejecting it.
@@ -77,6 +88,7 @@ def try_candidate(candidate: Candidate, maker: Maker, judge: Judge, *, tolerance
         judge: Knows the right answers.
         tolerance: Largest difference of a float32 file's probabilities.
         max_auc_drop: AUC that a quantized file may lose on the validation split.
+        max_bytes: Size that a quantized file may have; None for any.
 
     Raises:
         MissingExtraError: A library or runtime is not installed.
@@ -98,7 +110,7 @@ def try_candidate(candidate: Candidate, maker: Maker, judge: Judge, *, tolerance
         if exact is not None and candidate.format == "onnx":
             references = judge.reference_error(data, layout)
         reason = reason_to_reject(parity, exact, validation, max_auc_drop, references)
-        reason = reason or _no_gain(candidate, maker, len(data))
+        reason = reason or _too_large(candidate, maker, len(data), max_bytes)
     except MissingExtraError:
         raise
     except (ModelFileError, DataError) as error:
@@ -119,8 +131,33 @@ def try_candidate(candidate: Candidate, maker: Maker, judge: Judge, *, tolerance
     )
 
 
-def _no_gain(candidate: Candidate, maker: Maker, size_bytes: int) -> str:
-    """Return why a file that nobody asked for by name is not worth keeping; empty where it is."""
+def loss_on_validation(judge: Judge, data: bytes, model_format: ModelFormat) -> Loss:
+    """Return what a file loses against the PyTorch model, on at most 512 images of the validation split.
+
+    Args:
+        judge: Knows the right answers.
+        data: The file.
+        model_format: Its format.
+
+    Raises:
+        ExportError: The file does not run, or answers with something that is no number.
+    """
+    whole = judge.dataset["val"]
+    step = -(-len(whole) // _MOST_IMAGES)
+    split, expected = Split(whole.images[::step], whole.labels[::step]), judge.validation[::step]
+    try:
+        runtime = _load(data)
+        found = answer(runtime, split.images, judge.preprocessing, LAYOUTS[model_format], batch=_IMAGES_A_CALL)
+        auc_drop = judge.figures(expected, split)["auc"] - judge.figures(found, split)["auc"]
+    except (ModelFileError, DataError) as error:
+        raise ExportError(f"a file made on the way does not run: {str(error).rstrip('.')}") from error
+    return Loss(float(abs(found - expected).mean()), auc_drop)
+
+
+def _too_large(candidate: Candidate, maker: Maker, size_bytes: int, max_bytes: int | None) -> str:
+    """Return why a quantized file is too large to be worth keeping; empty where it is not."""
+    if max_bytes is not None and candidate.recipe.is_quantized and size_bytes > max_bytes:
+        return f"it has {size_bytes:,} bytes; at most {max_bytes:,} are wanted"
     before = maker.float32_bytes(candidate.format)
     if candidate.required or size_bytes < before:
         return ""
@@ -135,4 +172,4 @@ def _load(data: bytes) -> AbstractRuntime:
 
 def _images_a_call(candidate: Candidate) -> int:
     """Return how many images a file is given at once: one where the runtime finds ranges over all that it is given."""
-    return 1 if candidate.recipe.range == "dynamic" else _IMAGES_A_CALL
+    return 1 if candidate.recipe.range in ("dynamic", "mixed") else _IMAGES_A_CALL

@@ -26,6 +26,8 @@ _DYNAMIC: Final = {
     "MatMulIntegerToFloat",
 }
 _WEIGHT_ONLY: Final = {"MatMulNBits"}
+_WHOLE_NUMBERS: Final = (TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL)  # counts and places; no weights
+_WHOLE_NUMBERS: Final = (TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL)  # counts and places; no weights
 _CONVERTS: Final = {"Cast", "Constant", "DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"}
 _MOVES: Final = {"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 # What reading a damaged file comes to: inputs that are missing, types that do not exist, names that are not text.
@@ -72,8 +74,9 @@ class _Scope:
         for node in graph.node:
             if node.op_type == "Constant" and node.attribute and node.attribute[0].type == AttributeProto.TENSOR:
                 self.constants[node.output[0]] = node.attribute[0].t
+        tables = {node.input[0] for node in graph.node if _gives_whole_numbers(node)}
         for name, tensor in self.constants.items():
-            whole = tensor.data_type in (TensorProto.INT64, TensorProto.BOOL)
+            whole = tensor.data_type in _WHOLE_NUMBERS or name in tables
             self.roles.setdefault(name, "table" if whole else "weight")
         for node in graph.node:
             for place in _scales_of(node):
@@ -90,12 +93,19 @@ class _Scope:
         value = self.values.get(name)
         return _dtype(value.type.tensor_type.elem_type) if value is not None else ""
 
+    def _converts_alone(self, node: NodeProto) -> bool:
+        """Whether a node only moves or converts its first input: also where it scales integers that were stored."""
+        if node.op_type == "Mul" and node.input[1] in self.constants:
+            cast = self.producers.get(node.input[0])
+            return cast is not None and cast.op_type == "Cast" and cast.input[0] in self.constants
+        return node.op_type in _MOVES | {"DequantizeLinear", "Cast"}
+
     def origin(self, name: str) -> tuple[str, bool]:
         """Return the tensor that this one is merely another type or view of, and whether its type is another."""
         converted = False
         for _ in range(len(self.producers)):
             node = self.producers.get(name)
-            if node is None or node.op_type not in _MOVES | {"DequantizeLinear", "Cast"} or name in self.constants:
+            if node is None or name in self.constants or not self._converts_alone(node):
                 break
             converted = converted or node.op_type in ("DequantizeLinear", "Cast")
             name = node.input[0]
@@ -155,6 +165,16 @@ def _bodies(node: NodeProto) -> Iterator[GraphProto]:
         if attribute.type == AttributeProto.GRAPH:
             yield attribute.g
         yield from attribute.graphs
+
+
+def _gives_whole_numbers(node: NodeProto) -> bool:
+    """Return whether a node makes a table of what is stored in fewer bytes."""
+    return node.op_type == "Cast" and any(a.name == "to" and a.i in _WHOLE_NUMBERS for a in node.attribute)
+
+
+def _gives_whole_numbers(node: NodeProto) -> bool:
+    """Return whether a node makes a table of what is stored in fewer bytes."""
+    return node.op_type == "Cast" and any(a.name == "to" and a.i in _WHOLE_NUMBERS for a in node.attribute)
 
 
 def _scales_of(node: NodeProto) -> tuple[int, ...]:

@@ -4,6 +4,8 @@ Static files are QDQ, signed activations and weights, weights per channel: the f
 ARM. The outputs of matrix products stay float32 (the kernels take int8 in and give float32 for free), so that only what
 is multiplied loses precision.
 
+Weight-only and float16 files only store weights in fewer bits (see `onnx_storage`).
+
 Dynamic files quantize matrix products and LSTMs. Convolutions are left alone: their dynamic kernels (ConvInteger) take
 about twice the time of float32 ones. Small products, and steps of an unrolled recurrence, are left alone too: what
 stands around each dynamic product is larger than the weights it saves.
@@ -13,37 +15,79 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgelnn.errors import ExportError, MissingExtraError
 from edgelnn_export.chatter import logged_chatter
+from edgelnn_export.quantization.onnx_storage import store_weights, stored_weights
+from edgelnn_export.quantization.ranges import PERCENTILE, Calibration
 from edgelnn_export.quantization.recipe import Recipe
-from edgelnn_export.quantization.scope import Operator, before_recurrence
+from edgelnn_export.quantization.scope import REST, Operator, Place, Plan, Scheme, before_recurrence, integer_operators
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["quantize_onnx"]
+__all__ = ["plan_onnx", "quantize_onnx"]
 
 _PRODUCTS: Final = {"MatMul": 1, "Gemm": 1, "Conv": 1}  # and which of their inputs is the weight
 _RECURRENT: Final = ("LSTM", "GRU", "RNN", "Scan", "Loop")
 _FOLLOWERS: Final = ("Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
 _WORTHWHILE_WEIGHTS: Final = 1024
 _IMAGES_AT_ONCE: Final = 16
+_STORED: Final[Mapping[Scheme, Literal["int8", "float16"]]] = {"weight_only": "int8", "float16": "float16"}
 
 
-def quantize_onnx(data: bytes, recipe: Recipe, images: NDArray[np.float32] | None = None) -> bytes:
+def plan_onnx(data: bytes, recipe: Recipe) -> Plan:
+    """Return how a recipe quantizes each layer of a file.
+
+    Args:
+        data: A float32 ONNX file as `write_onnx` makes it.
+        recipe: Any but float32; for a mixed one, what it is where every layer bears it.
+
+    Raises:
+        ExportError: The format has no kernels for the recipe, or it finds nothing in the file to quantize.
+        MissingExtraError: onnx is not installed.
+    """
+    model = _load(data)
+    if recipe.activations == "i16":
+        raise ExportError("ONNX Runtime has no kernels for products of 16-bit activations; it would compute in float32")
+    before = [each.outputs[0] for each, place in _placed(model) if each.kind == "product" and place != "outside"]
+    plan: dict[str, Scheme] = {}
+    if recipe.range == "dynamic":
+        plan = dict.fromkeys((node.output[0] for node in _dynamic_nodes(model)), "dynamic")
+    elif recipe.range == "static":
+        plan = dict.fromkeys(before, "static")
+    elif stored_weights(model):
+        stored: Scheme = "float16" if recipe.weights == "fp16" else "weight_only"
+        plan = dict.fromkeys(before, "static" if recipe.range == "mixed" else stored)
+        if _weights_to_store(model, {REST: stored}, stored):
+            plan[REST] = stored
+    if not plan:
+        raise ExportError(f"{recipe.name} finds nothing to quantize: no product outside the recurrence, no LSTM.")
+    return plan
+
+
+def quantize_onnx(
+    data: bytes,
+    recipe: Recipe,
+    images: NDArray[np.float32] | None = None,
+    *,
+    calibration: Calibration = "min_max",
+    plan: Plan | None = None,
+) -> bytes:
     """Return an ONNX file by a recipe.
 
     Args:
         data: A float32 ONNX file as `write_onnx` makes it.
-        recipe: Dynamic or static.
+        recipe: Any but float32.
         images: Model inputs to calibrate a static recipe on: (n, c, [d,] h, w) float32.
+        calibration: How ranges are found.
+        plan: For each layer; what `plan_onnx` says where None.
 
     Raises:
         ExportError: The recipe finds nothing in the file to quantize, or the quantizer fails.
@@ -56,36 +100,64 @@ def quantize_onnx(data: bytes, recipe: Recipe, images: NDArray[np.float32] | Non
             from onnxruntime import quantization  # type: ignore[import-untyped]
     except ModuleNotFoundError as error:
         raise MissingExtraError("quantizing ONNX files", "onnx and onnxruntime", "export") from error
-    model = onnx.load_from_string(data)
-    nodes = _static_nodes(model) if recipe.range == "static" else _dynamic_nodes(model)
-    if not nodes:
-        raise ExportError(f"{recipe.name} finds nothing to quantize: no product outside the recurrence, no LSTM.")
+    model = quantized = _load(data)
+    plan = plan_onnx(data, recipe) if plan is None else plan
+    static = {name for name, scheme in plan.items() if scheme == "static"}
+    dynamic = [node for node in model.graph.node if plan.get(node.output[0]) == "dynamic"]
+    if static and images is None:
+        raise ExportError("a static recipe needs images to calibrate on.")
     with tempfile.TemporaryDirectory(prefix="edgelnn-") as folder:
         result = Path(folder) / "quantized.onnx"
         try:
             with logged_chatter("onnxruntime.quantization"):
-                if recipe.range == "static":
-                    _quantize_static(quantization, model, result, nodes, images)
-                else:
+                if static and images is not None:
+                    _quantize_static(quantization, model, result, _static_nodes(model, static), images, calibration)
+                    quantized = onnx.load(result, load_external_data=False)
+                if dynamic:
                     quantization.quantize_dynamic(
-                        model,
+                        quantized,
                         result,
-                        nodes_to_quantize=nodes,
+                        # A Gemm is made a MatMul and an Add first; the quantizer goes by the name that the MatMul gets.
+                        nodes_to_quantize=[f"{n.name}_MatMul" if n.op_type == "Gemm" else n.name for n in dynamic],
                         op_types_to_quantize=["MatMul", "Gemm", "LSTM"],
                         weight_type=quantization.QuantType.QInt8,
                         per_channel=True,
                     )
-                quantized = onnx.load(result, load_external_data=False)
+                    quantized = onnx.load(result, load_external_data=False)
         except Exception as error:
             raise ExportError(f"onnxruntime.quantization fails on {recipe.name}: {_one_line(error)}") from error
+    if quantized is model:
+        quantized = _load(data)
+    for scheme, kind in _STORED.items():
+        store_weights(quantized, _weights_to_store(model, plan, scheme), kind)
     return _cleaned(quantized, model)
 
 
+def _load(data: bytes) -> onnx.ModelProto:
+    try:
+        import onnx
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("quantizing ONNX files", "onnx and onnxruntime", "export") from error
+    return onnx.load_from_string(data)
+
+
+def _weights_to_store(model: onnx.ModelProto, plan: Plan, scheme: Scheme) -> set[str]:
+    """Return the names of the weights that a plan stores in fewer bits by a scheme."""
+    layers = {each.outputs[0] for each, place in _placed(model) if each.kind == "product" and place != "outside"}
+    of_layers = {name: node.output[0] for node in model.graph.node for name in node.input if node.output[0] in layers}
+    return {name for name in stored_weights(model) if plan.get(of_layers.get(name, REST)) == scheme}
+
+
 def _quantize_static(
-    quantization: Any, model: onnx.ModelProto, result: Path, nodes: list[str], images: NDArray[np.float32] | None
+    quantization: Any,
+    model: onnx.ModelProto,
+    result: Path,
+    nodes: list[str],
+    images: NDArray[np.float32],
+    calibration: Calibration,
 ) -> None:
-    if images is None:
-        raise ExportError("a static recipe needs images to calibrate on.")
+    methods = quantization.CalibrationMethod
+    method = {"min_max": methods.MinMax, "percentile": methods.Percentile, "entropy": methods.Entropy}[calibration]
     quantization.quantize_static(
         model,
         result,
@@ -97,8 +169,8 @@ def _quantize_static(
         activation_type=quantization.QuantType.QInt8,
         weight_type=quantization.QuantType.QInt8,
         per_channel=True,
-        calibrate_method=quantization.CalibrationMethod.MinMax,
-        extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]},
+        calibrate_method=method,
+        extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"], "CalibPercentile": PERCENTILE},
     )
 
 
@@ -114,12 +186,17 @@ def _reader(quantization: Any, model_input: onnx.ValueInfoProto, images: NDArray
     return Reader()
 
 
-def _static_nodes(model: onnx.ModelProto) -> list[str]:
-    """Return the names of the nodes that a static recipe quantizes."""
+def _placed(model: onnx.ModelProto) -> list[tuple[Operator, Place]]:
+    """Return the operators of a model with where they stand to its recurrence."""
     constants = {each.name for each in model.graph.initializer}
     operators = [_operator(node, constants) for node in model.graph.node]
-    places = before_recurrence(operators)
-    return [node.name for node, place in zip(model.graph.node, places, strict=True) if place != "outside"]
+    return list(zip(operators, before_recurrence(operators), strict=True))
+
+
+def _static_nodes(model: onnx.ModelProto, static: set[str]) -> list[str]:
+    """Return the names of the nodes that are computed in integers where these layers are."""
+    operators, places = zip(*_placed(model), strict=True)
+    return [model.graph.node[index].name for index in integer_operators(operators, places, static)]
 
 
 def _operator(node: onnx.NodeProto, constants: set[str]) -> Operator:
@@ -135,16 +212,15 @@ def _operator(node: onnx.NodeProto, constants: set[str]) -> Operator:
     return Operator(values, tuple(node.output), tuple(weights), kind)
 
 
-def _dynamic_nodes(model: onnx.ModelProto) -> list[str]:
-    """Return the names of the nodes that a dynamic recipe quantizes."""
+def _dynamic_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Return the nodes that a dynamic recipe quantizes."""
     constants = {each.name: each for each in model.graph.initializer}
     uses = Counter(name for node in model.graph.node for name in node.input)
     chosen = []
     for node in model.graph.node:
         weight = constants.get(node.input[1]) if node.op_type in ("MatMul", "Gemm", "LSTM") else None
         if weight is not None and uses[weight.name] == 1 and int(np.prod(weight.dims)) >= _WORTHWHILE_WEIGHTS:
-            # A Gemm is made a MatMul and an Add first, and the quantizer goes by the name that the MatMul gets.
-            chosen.append(f"{node.name}_MatMul" if node.op_type == "Gemm" else node.name)
+            chosen.append(node)
     return chosen
 
 

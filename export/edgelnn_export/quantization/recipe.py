@@ -1,10 +1,16 @@
 """Recipes: how the numbers of a model file are kept, as frozen values whose names decode.
 
-    float32            everything in 32-bit floating point
-    dynamic_wi8_afp32  dynamic range: weights int8 (wi8); activations stay float32 in the file (afp32) and are quantized
-                       by the runtime, image by image, around each product of matrices
-    static_wi8_ai8     static range: weights and activations int8 (ai8), their ranges found beforehand on training
-                       images
+    float32                everything in 32-bit floating point
+    float16                weights in 16-bit floating point, computed with as float32: the runtime widens them when it
+                           loads the file
+    weight_only_wi8_afp32  weights int8 (wi8), one scale a channel, computed with as float32: widened when loaded
+    dynamic_wi8_afp32      dynamic range: weights int8; activations stay float32 in the file (afp32) and are quantized
+                           by the runtime, image by image, around each product of matrices
+    static_wi8_ai8         static range: weights and activations int8 (ai8), their ranges found beforehand on training
+                           images
+    static_wi8_ai16        the same with activations of 16 bits
+    mixed_wi8_ai8          each layer as validation allows: static int8 where that is harmless and in front of the
+                           recurrence, else weight-only int8, else float32
 
 The terms are those of ai-edge-quantizer. A recipe says what is wanted; where a network is too delicate for it (the
 recurrence of a static recipe) the format's quantizer leaves float32, and says so.
@@ -30,15 +36,15 @@ class Recipe:
     """How numbers are kept.
 
     Attributes:
-        range: Where the ranges of activations come from: ``none`` (they are not quantized), ``dynamic`` (found by the
-            runtime) or ``static`` (calibrated).
-        weights: Type of the weights: ``fp32`` or ``i8``.
+        range: Where the ranges of activations come from: ``none`` and ``weight_only`` (they are not quantized),
+            ``dynamic`` (found by the runtime), ``static`` (calibrated) or ``mixed`` (calibrated, where they are).
+        weights: Type of the weights.
         activations: Type of the activations in the file.
     """
 
-    range: Literal["none", "dynamic", "static"]
-    weights: Literal["fp32", "i8"]
-    activations: Literal["fp32", "i8"]
+    range: Literal["none", "weight_only", "dynamic", "static", "mixed"]
+    weights: Literal["fp32", "fp16", "i8"]
+    activations: Literal["fp32", "i8", "i16"]
 
     @property
     def name(self) -> str:
@@ -47,22 +53,38 @@ class Recipe:
         >>> Recipe("dynamic", "i8", "fp32").name
         'dynamic_wi8_afp32'
         """
-        return "float32" if self.range == "none" else f"{self.range}_w{self.weights}_a{self.activations}"
+        if self.range == "none":
+            return {"fp32": "float32", "fp16": "float16"}[self.weights]
+        return f"{self.range}_w{self.weights}_a{self.activations}"
 
     @property
     def is_quantized(self) -> bool:
-        """Whether a file by this recipe must hold integers."""
+        """Whether it gives other answers than float32, and is judged by AUC."""
         return self.weights != "fp32" or self.activations != "fp32"
+
+    @property
+    def holds_integers(self) -> bool:
+        """Whether a file by this recipe must hold integers."""
+        return self.weights == "i8"
 
     @property
     def needs_calibration(self) -> bool:
         """Whether images are needed to make it."""
-        return self.range == "static"
+        return self.range in ("static", "mixed")
 
 
 FLOAT32: Final = Recipe("none", "fp32", "fp32")
 RECIPES: Final[Mapping[str, Recipe]] = {
-    recipe.name: recipe for recipe in (FLOAT32, Recipe("dynamic", "i8", "fp32"), Recipe("static", "i8", "i8"))
+    recipe.name: recipe
+    for recipe in (
+        FLOAT32,
+        Recipe("none", "fp16", "fp32"),
+        Recipe("weight_only", "i8", "fp32"),
+        Recipe("dynamic", "i8", "fp32"),
+        Recipe("static", "i8", "i8"),
+        Recipe("static", "i8", "i16"),
+        Recipe("mixed", "i8", "i8"),
+    )
 }
 
 

@@ -12,13 +12,18 @@ uses too is one step of several. Fused operators (LSTM) and loops are recurrence
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-__all__ = ["Operator", "Place", "before_recurrence"]
+__all__ = ["REST", "Operator", "Place", "Plan", "Scheme", "before_recurrence", "integer_operators"]
 
 Place = Literal["inside", "edge", "behind", "outside"]
+Scheme = Literal["static", "static16", "dynamic", "weight_only", "float16"]
+
+# How each layer is quantized, by the name of its operator's first output; what is not in it stays float32.
+Plan = Mapping[str, Scheme]
+REST: Final = "recurrence and what follows"  # stands in a plan for every layer that is not before a recurrence
 
 
 @dataclass(frozen=True)
@@ -31,12 +36,14 @@ class Operator:
         weights: Names of the constants that it multiplies by, where it is a product.
         kind: ``product`` (matrix product or convolution), ``recurrent`` (fused recurrence or loop), ``follower`` (what
             costs nothing in integers right behind a product: rectifiers, pooling) or ``other``.
+        size: Of its weights, where that matters.
     """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     weights: tuple[str, ...]
     kind: Literal["product", "recurrent", "follower", "other"]
+    size: int = 0
 
 
 def before_recurrence(operators: Sequence[Operator]) -> tuple[Place, ...]:
@@ -80,3 +87,27 @@ def before_recurrence(operators: Sequence[Operator]) -> tuple[Place, ...]:
         else:
             places.append("outside")
     return tuple(places)
+
+
+def integer_operators(operators: Sequence[Operator], places: Sequence[Place], static: set[str]) -> list[int]:
+    """Return which operators are computed in integers where some products are: those, and what moves their results.
+
+    Args:
+        operators: In the order of their computation.
+        places: Of each, from `before_recurrence`.
+        static: First outputs of the products that are static.
+    """
+    before = [index for index, place in enumerate(places) if place != "outside"]
+    every = all(operators[i].outputs[0] in static for i in before if operators[i].kind == "product")
+    integers: set[str] = set()
+    found = []
+    for index in before:
+        operator = operators[index]
+        if operator.kind == "product":
+            chosen = operator.outputs[0] in static
+        else:
+            chosen = every or bool(integers.intersection(operator.inputs))
+        if chosen:
+            found.append(index)
+            integers.update(operator.outputs)
+    return found

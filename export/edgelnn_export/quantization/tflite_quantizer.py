@@ -14,25 +14,73 @@ from numpy.typing import NDArray
 
 from edgelnn.errors import ExportError, MissingExtraError
 from edgelnn_export.chatter import logged_chatter
+from edgelnn_export.quantization.ranges import Calibration, find_range
 from edgelnn_export.quantization.recipe import Recipe
-from edgelnn_export.quantization.scope import Operator, Place, before_recurrence
+from edgelnn_export.quantization.scope import REST, Operator, Place, Plan, Scheme, before_recurrence, integer_operators
 
-__all__ = ["quantize_tflite"]
+__all__ = ["plan_tflite", "quantize_tflite"]
 
 # Where the weights of a product stand among its inputs.
 _PRODUCTS: Final = {"FULLY_CONNECTED": 1, "CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "BATCH_MATMUL": 1}
 _RECURRENT: Final = ("WHILE", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN")
 _IMAGES_AT_ONCE: Final = 16
+_WORTHWHILE_WEIGHTS: Final = 256  # an operator and its tensors cost some 200 bytes
+_MOST_VALUES: Final = 2_000_000  # kept of one activation
 _FOLLOWERS: Final = ("RELU", "RELU6", "MAX_POOL_2D", "AVERAGE_POOL_2D")
 
 
-def quantize_tflite(data: bytes, recipe: Recipe, images: NDArray[np.float32] | None = None) -> bytes:
+def plan_tflite(data: bytes, recipe: Recipe) -> Plan:
+    """Return how a recipe quantizes each layer of a file.
+
+    A product whose result leaves the integers is made dynamic by a static recipe, so that its result is float32 and not
+    8 bits for a whole tensor: behind it stand the gates of a recurrence, or the scores. Where there are only such
+    products, they are made static.
+
+    Args:
+        data: A float32 TFLite file as `write_tflite` makes it.
+        recipe: Any but float32; for a mixed one, what it is where every layer bears it.
+
+    Raises:
+        ExportError: It finds nothing in the file to quantize.
+    """
+    model = _read_model(data)
+    operators, places = _placed(model)
+    products = {each.outputs[0]: place for each, place in zip(operators, places, strict=True) if each.kind == "product"}
+    static: Scheme = "static16" if recipe.activations == "i16" else "static"
+    inside = "inside" in products.values()
+    before: dict[str, Scheme] = {
+        name: static if place == "inside" or not inside else "dynamic"
+        for name, place in products.items()
+        if place != "outside"
+    }
+    if recipe.range == "static":
+        if not before:
+            raise ExportError(f"{recipe.name} finds nothing to quantize: no product outside the recurrence.")
+        return before
+    if recipe.range == "mixed":
+        return {**before, REST: "weight_only"}
+    scheme: Scheme = (
+        "dynamic" if recipe.range == "dynamic" else "float16" if recipe.weights == "fp16" else "weight_only"
+    )
+    return {**dict.fromkeys(before, scheme), REST: scheme}
+
+
+def quantize_tflite(
+    data: bytes,
+    recipe: Recipe,
+    images: NDArray[np.float32] | None = None,
+    *,
+    calibration: Calibration = "min_max",
+    plan: Plan | None = None,
+) -> bytes:
     """Return a TFLite file by a recipe; its input and output stay float32.
 
     Args:
         data: A float32 TFLite file as `write_tflite` makes it.
-        recipe: Dynamic or static.
+        recipe: Any but float32.
         images: Model inputs to calibrate a static recipe on: (n, [d,] h, w, c) float32.
+        calibration: How ranges are found.
+        plan: For each layer; what `plan_tflite` says where None.
 
     Raises:
         ExportError: The recipe finds nothing in the file to quantize, or the quantizer fails.
@@ -45,24 +93,15 @@ def quantize_tflite(data: bytes, recipe: Recipe, images: NDArray[np.float32] | N
         raise MissingExtraError("quantizing TFLite files", "ai-edge-quantizer", "export") from error
     model = _read_model(data)
     rules = recipe_manager.RecipeManager()
-    everything, dense = qtyping.TFLOperationName.ALL_SUPPORTED, qtyping.TFLOperationName.FULLY_CONNECTED
-    per_tensor = qtyping.QuantGranularity.TENSORWISE
-    if recipe.range == "static":
-        inside, edge = _static_scope(model)
-        if not inside:
-            raise ExportError(f"{recipe.name} finds nothing to quantize: no product outside the recurrence.")
-        rules.add_static_config(_pattern(inside), everything, activation_num_bits=8, weight_num_bits=8)
-        if edge:
-            rules.add_dynamic_config(_pattern(edge), everything, num_bits=8)
-            rules.add_dynamic_config(_pattern(edge), dense, num_bits=8, granularity=per_tensor)
-    else:
-        rules.add_dynamic_config(".*", everything, num_bits=8)
-        rules.add_dynamic_config(".*", dense, num_bits=8, granularity=per_tensor)
+    plan = plan_tflite(data, recipe) if plan is None else plan
+    for scheme, names in _by_scheme(model, plan).items():
+        _add_rules(rules, qtyping, scheme, _pattern(names))
     for side in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
         rules.add_quantization_config(".*", side, algorithm_key="no_quantize")
     try:
         with logged_chatter("ai-edge-quantizer"):
-            ranges = _find_ranges(data, model, rules, images) if recipe.range == "static" else None
+            calibrated = any(scheme.startswith("static") for scheme in plan.values())
+            ranges = _find_ranges(data, model, rules, images, calibration) if calibrated else None
             worker = quantizer.Quantizer(bytearray(data), rules.get_quantization_recipe())
             result = worker.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
             quantized = _read_model(bytes(result.quantized_model))
@@ -73,7 +112,53 @@ def quantize_tflite(data: bytes, recipe: Recipe, images: NDArray[np.float32] | N
     return _cleaned(quantized)
 
 
-def _find_ranges(data: bytes, model: Any, rules: Any, images: NDArray[np.float32] | None) -> Any:
+def _by_scheme(model: Any, plan: Plan) -> dict[Scheme, list[str]]:
+    """Return the names of the first outputs of the operators that are quantized by each scheme."""
+    operators, places = _placed(model)
+    found: dict[Scheme, list[str]] = {}
+    for scheme in sorted({scheme for scheme in plan.values() if scheme.startswith("static")}):
+        static = {name for name, each in plan.items() if each == scheme}
+        integers = integer_operators(operators, ["outside" if p == "behind" else p for p in places], static)
+        found[scheme] = [operators[index].outputs[0] for index in integers]
+    whole = {name for name, scheme in plan.items() if scheme.startswith("static")}
+    if found and {each.outputs[0] for each, p in zip(operators, places, strict=True) if p == "behind"}:
+        if whole >= {
+            o.outputs[0] for o, p in zip(operators, places, strict=True) if o.kind == "product" and p == "edge"
+        }:
+            scheme = next(iter(found))
+            found[scheme] += [o.outputs[0] for o, p in zip(operators, places, strict=True) if p == "behind"]
+    for operator, place in zip(operators, places, strict=True):
+        name = operator.outputs[0]
+        layer = name if place != "outside" else REST
+        other = plan.get(layer)
+        if other is None or other.startswith("static") or (operator.kind != "product" and other != "dynamic"):
+            continue
+        if other in ("weight_only", "float16") and operator.size < _WORTHWHILE_WEIGHTS:
+            continue
+        found.setdefault(other, []).append(name)
+    return found
+
+
+def _add_rules(rules: Any, qtyping: Any, scheme: Scheme, pattern: str) -> None:
+    """Tell the quantizer to quantize the operators whose outputs have these names."""
+    operations = qtyping.TFLOperationName
+    everything, dense = operations.ALL_SUPPORTED, operations.FULLY_CONNECTED
+    if scheme == "dynamic":
+        rules.add_dynamic_config(pattern, everything, num_bits=8)
+        rules.add_dynamic_config(pattern, dense, num_bits=8, granularity=qtyping.QuantGranularity.TENSORWISE)
+    elif scheme == "weight_only":
+        rules.add_weight_only_config(pattern, everything, num_bits=8)
+    elif scheme == "float16":
+        for operation in (dense, operations.CONV_2D, operations.DEPTHWISE_CONV_2D):
+            rules.add_weight_only_config(pattern, operation, num_bits=16, algorithm_key="float_casting")
+    else:
+        bits = 16 if scheme == "static16" else 8
+        rules.add_static_config(pattern, everything, activation_num_bits=bits, weight_num_bits=8)
+
+
+def _find_ranges(
+    data: bytes, model: Any, rules: Any, images: NDArray[np.float32] | None, calibration: Calibration
+) -> Any:
     """Return the smallest and largest value over the images of every tensor that the rules ask about.
 
     The quantizer left to itself takes a moving average over images, which depends on their order.
@@ -91,25 +176,50 @@ def _find_ranges(data: bytes, model: Any, rules: Any, images: NDArray[np.float32
     mode = calibrator.CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS
     worker = calibrator.Calibrator(data, num_threads=1, mode=mode, qsv_update_func=qsv_utils.min_max_update)
     worker.calibrate({_text(signature.signatureKey): feeds}, rules)
-    return worker.get_model_qsvs()
+    ranges = worker.get_model_qsvs()
+    return ranges if calibration == "min_max" else _narrowed(data, model, ranges, feeds, calibration)
 
 
-def _static_scope(model: Any) -> tuple[list[str], list[str]]:
-    """Return the names of the first outputs of the operators that a static recipe makes static, and dynamic.
+def _narrowed(data: bytes, model: Any, ranges: Any, feeds: list[Any], calibration: Calibration) -> Any:
+    """Return ranges of activations by another rule than min-max; those of constants stay as they are."""
+    from ai_edge_litert.interpreter import Interpreter  # type: ignore[import-untyped]
 
-    A product whose result leaves the integers is made dynamic, so that its result is float32 and not 8 bits for a whole
-    tensor: behind it stand the gates of a recurrence, or the scores. Where there are only such products, they are made
-    static.
-    """
+    graph = model.subgraphs[0]
+    wanted = {
+        index: _text(tensor.name)
+        for index, tensor in enumerate(graph.tensors)
+        if _text(tensor.name) in ranges and model.buffers[tensor.buffer].data is None
+    }
+    interpreter = Interpreter(model_content=data, num_threads=1, experimental_preserve_all_tensors=True)
+    place = interpreter.get_input_details()[0]["index"]
+    seen: dict[int, list[NDArray[np.float32]]] = {index: [] for index in wanted}
+    most = _MOST_VALUES // len(feeds)
+    for feed in feeds:
+        (batch,) = feed.values()
+        interpreter.resize_tensor_input(place, batch.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(place, batch)
+        interpreter.invoke()
+        for index in wanted:
+            values = interpreter.get_tensor(index).ravel()
+            seen[index].append(values[:: max(1, len(values) // most)])
+    narrowed = dict(ranges)
+    for index, name in wanted.items():
+        smallest, largest = find_range(np.concatenate(seen[index]), calibration)
+        shape = np.shape(ranges[name]["min"])
+        narrowed[name] = {
+            **ranges[name],
+            "min": np.full(shape, smallest, np.float32),
+            "max": np.full(shape, largest, np.float32),
+        }
+    return narrowed
+
+
+def _placed(model: Any) -> tuple[list[Operator], tuple[Place, ...]]:
+    """Return the operators of a model, and where they stand to its recurrence."""
     graph = model.subgraphs[0]
     operators = [_operator(model, graph, each) for each in graph.operators]
-    found: dict[Place, list[str]] = {"inside": [], "edge": [], "behind": [], "outside": []}
-    for operator, place in zip(operators, before_recurrence(operators), strict=True):
-        found[place].append(operator.outputs[0])
-    products = {each.outputs[0] for each in operators if each.kind == "product"}
-    if products.isdisjoint(found["inside"]):
-        return [*found["inside"], *found["edge"], *found["behind"]], []
-    return found["inside"], found["edge"]
+    return operators, before_recurrence(operators)
 
 
 def _pattern(names: list[str]) -> str:
@@ -128,15 +238,17 @@ def _operator(model: Any, graph: Any, operator: Any) -> Operator:
 
     weights: tuple[str, ...] = ()
     kind: Any = "other"
+    size = 0
     if op_type in _PRODUCTS and is_constant(weight := int(operator.inputs[_PRODUCTS[op_type]])):
         # By buffer, since two tensors may share one.
         weights, kind = (str(graph.tensors[weight].buffer),), "product"
+        size = int(np.prod(graph.tensors[weight].shape))
     elif op_type in _RECURRENT:
         kind = "recurrent"
     elif op_type in _FOLLOWERS:
         kind = "follower"
     values = tuple(_text(graph.tensors[i].name) for i in operator.inputs if i >= 0 and not is_constant(i))
-    return Operator(values, tuple(_text(graph.tensors[i].name) for i in operator.outputs), weights, kind)
+    return Operator(values, tuple(_text(graph.tensors[i].name) for i in operator.outputs), weights, kind, size)
 
 
 def _cleaned(model: Any) -> bytes:

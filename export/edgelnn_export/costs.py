@@ -1,0 +1,112 @@
+"""What one image costs: latency here, measured in turns, or instructions on an emulated board."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from edgelnn.errors import ConfigError
+
+__all__ = ["LATENCY_NOISE", "CostMeter", "instructions_on", "latency_here", "no_cost"]
+
+LATENCY_NOISE: Final = 0.05
+_ROUNDS: Final = 7
+_WINDOW_S: Final = 0.02
+_AT_ONCE: Final = 2
+
+
+@dataclass(frozen=True)
+class CostMeter:
+    """A way of telling what one image costs.
+
+    Attributes:
+        unit: ``seconds``, ``instructions``, or empty where nothing is measured.
+        target: The board, where it is one.
+        noise: Share by which two costs must differ to be told apart.
+        measure: From files by name to their costs.
+    """
+
+    unit: Literal["", "seconds", "instructions"]
+    target: str
+    noise: float
+    measure: Callable[[Mapping[str, bytes]], Mapping[str, float]]
+
+    @property
+    def words(self) -> str:
+        """How it is measured, in words."""
+        if self.unit == "instructions":
+            return f"instructions on an emulated {self.target}"
+        return "latency here, one thread" if self.unit else "nothing"
+
+
+def no_cost() -> CostMeter:
+    """Return the meter that measures nothing: then bytes alone count."""
+    return CostMeter("", "", 0.0, lambda files: {})
+
+
+def latency_here() -> CostMeter:
+    """Return the meter of median latency on this machine; files take turns, so that all see the same disturbances."""
+    return CostMeter("seconds", "", LATENCY_NOISE, _latencies)
+
+
+def instructions_on(board: str) -> CostMeter:
+    """Return the meter of instructions on an emulated board.
+
+    Args:
+        board: ``pi3``, ``pi4`` or ``pi5``.
+
+    Raises:
+        ConfigError: There is no such board.
+    """
+    from edgelnn_profiling.instructions import BOARDS, count_instructions
+
+    for known in BOARDS:
+        if board == known:
+            break
+    else:
+        raise ConfigError(f"got target {board!r}; expected {', '.join(BOARDS)}.")
+
+    def count(files: Mapping[str, bytes]) -> Mapping[str, float]:
+        with tempfile.TemporaryDirectory(prefix="edgelnn-") as folder, ThreadPoolExecutor(_AT_ONCE) as pool:
+            paths = {name: Path(folder) / f"{name}.{name.partition('-')[0]}" for name in files}
+            for name, path in paths.items():
+                path.write_bytes(files[name])
+            counted = pool.map(lambda path: count_instructions(path, board=known).total, paths.values())
+            return {name: float(total) for name, total in zip(paths, counted, strict=True)}
+
+    return CostMeter("instructions", board, 0.0, count)
+
+
+def _latencies(files: Mapping[str, bytes]) -> Mapping[str, float]:
+    from edgelnn_profiling.measuring import choose_loops, clock_tick_ns, take_window, warm_up
+    from edgelnn_profiling.runtimes import load_runtime, random_input
+
+    clock = time.perf_counter_ns
+    tick = clock_tick_ns(clock)
+    runtimes = {name: load_runtime(data) for name, data in files.items()}
+    loops = {}
+    for name, runtime in runtimes.items():
+        runtime.set_input(random_input(runtime.input, seed=0))
+        _, fastest = warm_up(runtime.invoke, clock, min_s=0.03, max_s=0.3)
+        loops[name] = choose_loops(fastest, tick)
+    medians: dict[str, list[float]] = {name: [] for name in runtimes}
+    gc.collect()
+    gc.freeze()  # each window collects garbage first, which takes 0.2 s where torch is loaded
+    try:
+        for _ in range(_ROUNDS):
+            for name, runtime in runtimes.items():
+                window = take_window(
+                    runtime.invoke, clock, loops=loops[name], window_s=_WINDOW_S, min_samples=3, max_samples=1000
+                )
+                medians[name].append(statistics.median(window.samples_ns) / loops[name] / 1e9)
+    finally:
+        gc.unfreeze()
+    # The least disturbed round: what else runs here only ever adds time.
+    return {name: min(rounds) for name, rounds in medians.items()}

@@ -1,0 +1,64 @@
+"""Ranges of activations from what they were on calibration images: the whole range, all but the tail, or least loss.
+
+The three rules are those of NVIDIA's TensorRT (S. Migacz, 8-bit Inference with TensorRT, 2017), which ONNX Runtime
+offers by the same names: ``min_max``, ``percentile`` (99.99 % of all magnitudes) and ``entropy`` (the range from which
+8 bits restore the distribution with the least Kullback–Leibler divergence).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["CALIBRATIONS", "PERCENTILE", "Calibration", "find_range"]
+
+Calibration = Literal["min_max", "percentile", "entropy"]
+CALIBRATIONS: Final[tuple[Calibration, ...]] = ("min_max", "percentile", "entropy")
+PERCENTILE: Final = 99.99
+_BINS: Final = 2048
+_LEVELS: Final = 128
+
+
+def find_range(values: NDArray[np.floating[Any]], calibration: Calibration) -> tuple[float, float]:
+    """Return the smallest and largest value that 8 bits should stand for.
+
+    Args:
+        values: All that an activation was, of any shape.
+        calibration: By which rule.
+
+    >>> find_range(np.array([-1.0, 0.0, 3.0]), "min_max")
+    (-1.0, 3.0)
+    """
+    smallest, largest = float(values.min()), float(values.max())
+    magnitudes = np.abs(values).ravel()
+    if calibration == "min_max" or not magnitudes.any():
+        return smallest, largest
+    if calibration == "percentile":
+        bound = float(np.percentile(magnitudes, PERCENTILE))
+    else:
+        bound = _least_divergence(magnitudes)
+    return max(smallest, -bound), min(largest, bound)
+
+
+def _least_divergence(magnitudes: NDArray[np.floating[Any]]) -> float:
+    counts, edges = np.histogram(magnitudes, bins=_BINS, range=(0.0, float(magnitudes.max())))
+    counts[0] = counts[1]  # zeros say nothing about the range, and there are many behind a rectifier
+    best, bound = np.inf, float(edges[-1])
+    for end in range(_LEVELS, _BINS + 1, 16):
+        kept = counts[:end].astype(np.float64)
+        kept[-1] += counts[end:].sum()
+        level = np.arange(end) * _LEVELS // end
+        there = counts[:end] > 0
+        totals = np.bincount(level, weights=counts[:end], minlength=_LEVELS)
+        sharers = np.bincount(level, weights=there, minlength=_LEVELS)
+        restored = np.where(there, totals[level] / np.maximum(sharers[level], 1), 0.0)
+        if not restored.sum() or not kept.sum():
+            continue
+        p, q = kept / kept.sum(), restored / restored.sum()
+        both = p > 0
+        divergence = float((p[both] * np.log(p[both] / np.maximum(q[both], 1e-9))).sum())
+        if divergence < best:
+            best, bound = divergence, float(edges[end])
+    return bound
