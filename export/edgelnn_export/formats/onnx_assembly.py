@@ -19,6 +19,7 @@ __all__ = ["INPUT", "INT64_MIN", "OUTPUT", "Assembly"]
 
 INPUT, OUTPUT = "image", "probabilities"
 INT64_MIN = -(2**63)  # as the end of a slice that runs backwards: to the very beginning
+_FEW_INDICES = 24  # for which another operator would take more bytes than it saves
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -123,6 +124,16 @@ class Assembly:
     def integers(self, values: Iterable[int]) -> str:
         """Return the name of a constant vector of int64."""
         return self.constant(np.array(list(values), np.int64))
+
+    def indices(self, node: Node, values: Sequence[int]) -> str:
+        """Return the name of a vector of indices; a long one of small numbers is stored in a byte each."""
+        if len(values) < _FEW_INDICES or max(values) > np.iinfo(np.uint8).max:
+            return self.constant(np.array(values, np.int32))
+        key, root = ("indices", tuple(values)), self._root
+        if key not in root.memory:
+            stored = self.constant(np.array(values, np.uint8))
+            (root.memory[key],) = root.add(node, "Cast", [stored], to=onnx.TensorProto.INT32)
+        return root.memory[key]
 
     def scalar(self, value: float) -> str:
         """Return the name of a constant float32 number."""

@@ -27,7 +27,6 @@ _DYNAMIC: Final = {
 }
 _WEIGHT_ONLY: Final = {"MatMulNBits"}
 _WHOLE_NUMBERS: Final = (TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL)  # counts and places; no weights
-_WHOLE_NUMBERS: Final = (TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL)  # counts and places; no weights
 _CONVERTS: Final = {"Cast", "Constant", "DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"}
 _MOVES: Final = {"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 # What reading a damaged file comes to: inputs that are missing, types that do not exist, names that are not text.
@@ -165,11 +164,6 @@ def _bodies(node: NodeProto) -> Iterator[GraphProto]:
         if attribute.type == AttributeProto.GRAPH:
             yield attribute.g
         yield from attribute.graphs
-
-
-def _gives_whole_numbers(node: NodeProto) -> bool:
-    """Return whether a node makes a table of what is stored in fewer bytes."""
-    return node.op_type == "Cast" and any(a.name == "to" and a.i in _WHOLE_NUMBERS for a in node.attribute)
 
 
 def _gives_whole_numbers(node: NodeProto) -> bool:

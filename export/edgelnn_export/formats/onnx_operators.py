@@ -203,7 +203,7 @@ def _split(a: Assembly, node: Node) -> None:
 
 
 def _gather(a: Assembly, node: Node) -> None:
-    indices = a.integers(attribute(node, "indices"))
+    indices = a.indices(node, attribute(node, "indices"))
     a.add(node, "Gather", [a.read(node.inputs[0]), indices], [a.write(node.outputs[0])], axis=attribute(node, "axis"))
 
 

@@ -19,6 +19,7 @@ __all__ = ["Assembly", "TfliteFile"]
 _TYPES: Final[Mapping[str, int]] = {
     "float32": schema.TensorType.FLOAT32,
     "int32": schema.TensorType.INT32,
+    "uint8": schema.TensorType.UINT8,
     "bool": schema.TensorType.BOOL,
 }
 _LAST_DEPRECATED_CODE: Final = 127

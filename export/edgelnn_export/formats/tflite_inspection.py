@@ -26,7 +26,7 @@ _DTYPES: Final[Mapping[int, str]] = {n: name.lower() for name, n in vars(schema.
 _MOST_RECORDS: Final = 500_000
 _MOST_AXES: Final = 16
 _WITHOUT_WEIGHTS: Final = {"CALL", "DEQUANTIZE", "IF", "QUANTIZE", "WHILE"}
-_WHOLE_NUMBERS: Final = {"int32", "int64", "bool", "uint32", "uint64"}
+_WHOLE_NUMBERS: Final = {"int32", "int64", "bool", "uint8", "uint32", "uint64"}  # without a scale
 
 
 def inspect_tflite(content: bytes) -> Inspection:

@@ -24,6 +24,8 @@ _FUSED: Final[Mapping[str, int]] = {
 }
 
 _MOST_SPLITS: Final = 4
+_FEW_INDICES: Final = 64  # for which another operator would take more bytes than it saves
+_UINT8, _INT32 = schema.TensorType.UINT8, schema.TensorType.INT32
 
 
 def write_graph(graph: Graph) -> tuple[TfliteFile, Assembly]:
@@ -187,7 +189,17 @@ def _split(a: Assembly, node: Node) -> None:
 
 def _gather(a: Assembly, node: Node) -> None:
     options = schema.GatherOptionsT(axis=attribute(node, "axis"))
-    a.add("GATHER", [a.read(node.inputs[0]), a.integers(attribute(node, "indices"))], [a.write(node)], options)
+    a.add("GATHER", [a.read(node.inputs[0]), _indices(a, node)], [a.write(node)], options)
+
+
+def _indices(a: Assembly, node: Node) -> int:
+    """Return the tensor of a gather's indices; a long one of small numbers is stored in a byte each."""
+    values = attribute(node, "indices")
+    if len(values) < _FEW_INDICES or max(values) > np.iinfo(np.uint8).max:
+        return a.integers(values)
+    stored, result = a.constant(np.array(values, np.uint8)), a.value(node, (len(values),), "int32")
+    a.add("CAST", [stored], [result], schema.CastOptionsT(inDataType=_UINT8, outDataType=_INT32))
+    return result
 
 
 def _reverse(a: Assembly, node: Node) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgelnn_export.graph_builder import GraphBuilder
-from edgelnn_export.lowering.looped_results import loop_states
+from edgelnn_export.lowering.looped_results import loop_states, reshaped
 from edgelnn_export.lowering.ltc_wiring import needed_neurons, restricted
 from edgelnn_export.lowering.signals import Floats, Steps, Vector, dense
 from edgelnn_export.lowering.weights import LTCCell, SynapseTable
@@ -130,7 +130,7 @@ def _drive(builder: GraphBuilder, cell: LTCCell, sequence: Steps) -> str:
         )
     else:
         value, raw = builder.linear(value, matrix, affine.offset), len(matrix)
-    rows = builder.reshape(value, (sequence.steps, 1, raw))
+    rows = reshaped(builder, value, (sequence.steps, 1, raw))
     return builder.add(_sums(builder, rows, synapses, cell.units), leaks)
 
 

@@ -1,4 +1,4 @@
-"""What the recurrences written as loops have in common: one state, one drive, and an output at every step or the last."""
+"""What recurrences written as loops share: states that begin at zero, and outputs at every step or the last."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from edgelnn_export.graph_builder import GraphBuilder
 from edgelnn_export.lowering.signals import Steps, Vector, identity
 
-__all__ = ["loop_states", "plain"]
+__all__ = ["loop_states", "plain", "reshaped"]
 
 
 def loop_states(
@@ -52,9 +52,18 @@ def plain(builder: GraphBuilder, result: Steps | Vector) -> Steps | Vector:
         return result
     factor = np.diagonal(matrix)
     value = result.rows if isinstance(result, Steps) else result.value
-    value = builder.multiply(value, factor[None, :1] if (factor == factor[0]).all() else factor[None])
+    if (factor != 1).any():
+        value = builder.multiply(value, factor[None, :1] if (factor == factor[0]).all() else factor[None])
     if affine.offset.any():
         value = builder.add(value, affine.offset[None])
     if isinstance(result, Steps):
         return Steps(value, result.steps, identity(len(factor)))
     return Vector(value, identity(len(factor)))
+
+
+def reshaped(builder: GraphBuilder, value: str, shape: tuple[int, ...]) -> str:
+    """Return a value in another shape, from what it was before it was last reshaped."""
+    for node in builder.nodes:
+        if node.op == "reshape" and node.outputs == (value,):
+            return builder.reshape(node.inputs[0], shape)
+    return builder.reshape(value, shape)
