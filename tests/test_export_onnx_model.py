@@ -51,9 +51,9 @@ def test_every_operator_computes_what_the_graph_says(name: str) -> None:
     assert_agrees(graph, model, batch=4)
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if "straight" not in name])
+@pytest.mark.parametrize("name", [name for name in ALL if "straight" not in name and "softsign" not in name])
 def test_reference_evaluator_agrees(name: str) -> None:
-    """The reference evaluator knows only the usual activations of an LSTM."""
+    """The reference evaluator knows only the usual activations of an LSTM or GRU."""
     graph = graph_named(name)
     x = inputs_for(graph, 2)
     found = onnx.reference.ReferenceEvaluator(onnx.load_from_string(write_onnx(graph))).run(None, {"image": x})[0]

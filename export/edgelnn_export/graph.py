@@ -15,8 +15,8 @@ with defaults where they have one:
     pool2d       x [kind = max | average, kernel (kh, kw), stride (sh, sw)]; windows that do not fit are dropped
     linear       x (…, in), weight (out, in), bias (out) or left out [activation = "none"]
     add, subtract, multiply, divide      x, y; broadcast as in numpy
-    relu, tanh, sigmoid, softmax, hard_swish, hard_sigmoid, exp, abs     x; softmax over the last axis, hard_sigmoid
-                 is clip(x/6 + 1/2, 0, 1) and hard_swish x times that
+    relu, tanh, sigmoid, softmax, hard_swish, hard_sigmoid, exp, log, abs     x; softmax over the last axis,
+                 hard_sigmoid is clip(x/6 + 1/2, 0, 1) and hard_swish x times that
     reshape      x [shape: of the result for a batch of 1; axis 0 scales with the batch]
     transpose    x [permutation: axis 0 stays first]
     concat       x, y, … [axis]
@@ -25,7 +25,9 @@ with defaults where they have one:
     gather       x [axis, indices], 0 ≤ index < length
     reverse      x [axis]
     pad_zeros    x [axis, before, after]
+    shift        x [axis, by]: moved `by` places later, 0 < by < length; zeros enter, what passes the end is gone
     mean         x [axis], which is removed
+    suffix_sums  x [axis]: at each place the sum of what stands there and later
     lstm         x (b, T, in), weight (4u, in), recurrent (4u, u), bias (4u)
                  [activations = ("sigmoid", "tanh", "tanh"), direction = "forward", result = "sequence"];
                  gates i, f, g, o as in torch, torch's two biases summed; activations of i, f and o, of the candidate

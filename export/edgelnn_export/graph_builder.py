@@ -120,7 +120,7 @@ class GraphBuilder:
         return self._one("divide", x, y)
 
     def unary(self, op: str, x: str) -> str:
-        """Return op(x) for relu, tanh, sigmoid, softmax, hard_swish, hard_sigmoid, exp or abs."""
+        """Return op(x) for an operator of one value and no attributes."""
         return self._one(op, x)
 
     def tanh(self, x: str) -> str:
@@ -157,9 +157,17 @@ class GraphBuilder:
         """Return the pieces of x along an axis."""
         return (x,) if len(sizes) == 1 else self.add_node("split", (x,), axis=axis, sizes=tuple(sizes))
 
+    def shift(self, x: str, axis: int, by: int) -> str:
+        """Return x moved `by` places later along an axis, zeros entering; all zeros where nothing is left."""
+        return self.multiply(x, [0.0]) if by >= self.shape(x)[axis] else self._one("shift", x, axis=axis, by=by)
+
     def mean(self, x: str, axis: int) -> str:
         """Return the mean over an axis, which goes."""
         return self._one("mean", x, axis=axis)
+
+    def suffix_sums(self, x: str, axis: int) -> str:
+        """Return at each place the sum of what stands there and later along an axis."""
+        return self._one("suffix_sums", x, axis=axis)
 
     # Loops and the end
 

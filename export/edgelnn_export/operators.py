@@ -200,7 +200,7 @@ def _gather(inputs: Sequence[Shape], a: Attributes, layout: Layout) -> tuple[Sha
     return (_with(inputs[0], axis, len(indices)),)
 
 
-def _reverse(inputs: Sequence[Shape], a: Attributes, layout: Layout) -> tuple[Shape, ...]:
+def _along(inputs: Sequence[Shape], a: Attributes, layout: Layout) -> tuple[Shape, ...]:
     _count(inputs, 1)
     _axis(inputs[0], a["axis"])
     return (inputs[0],)
@@ -211,6 +211,13 @@ def _pad_zeros(inputs: Sequence[Shape], a: Attributes, layout: Layout) -> tuple[
     axis = _axis(inputs[0], a["axis"])
     _require(min(a["before"], a["after"]) >= 0, f"got before={a['before']}, after={a['after']}.")
     return (_with(inputs[0], axis, a["before"] + inputs[0][axis] + a["after"]),)
+
+
+def _shift(inputs: Sequence[Shape], a: Attributes, layout: Layout) -> tuple[Shape, ...]:
+    _count(inputs, 1)
+    length = inputs[0][_axis(inputs[0], a["axis"])]
+    _require(0 < a["by"] < length, f"got by={a['by']} of {length} places.")
+    return (inputs[0],)
 
 
 def _mean(inputs: Sequence[Shape], a: Attributes, layout: Layout) -> tuple[Shape, ...]:
@@ -265,7 +272,7 @@ OPERATORS: Final[Mapping[str, Operator]] = {
     **{op: Operator(_binary, {}) for op in ("add", "subtract", "multiply", "divide")},
     **{
         op: Operator(_same, {})
-        for op in ("relu", "tanh", "sigmoid", "softmax", "hard_swish", "hard_sigmoid", "exp", "abs")
+        for op in ("relu", "tanh", "sigmoid", "softmax", "hard_swish", "hard_sigmoid", "exp", "log", "abs")
     },
     "reshape": Operator(_reshape, {"shape": REQUIRED}),
     "transpose": Operator(_transpose, {"permutation": REQUIRED}),
@@ -273,9 +280,11 @@ OPERATORS: Final[Mapping[str, Operator]] = {
     "slice": Operator(_slice, {"axis": REQUIRED, "start": REQUIRED, "stop": REQUIRED}),
     "split": Operator(_split, {"axis": REQUIRED, "sizes": REQUIRED}),
     "gather": Operator(_gather, {"axis": REQUIRED, "indices": REQUIRED}),
-    "reverse": Operator(_reverse, {"axis": REQUIRED}),
+    "reverse": Operator(_along, {"axis": REQUIRED}),
     "pad_zeros": Operator(_pad_zeros, {"axis": REQUIRED, "before": REQUIRED, "after": REQUIRED}),
+    "shift": Operator(_shift, {"axis": REQUIRED, "by": REQUIRED}),
     "mean": Operator(_mean, {"axis": REQUIRED}),
+    "suffix_sums": Operator(_along, {"axis": REQUIRED}),
     "lstm": Operator(_recurrent(4, 1), {"activations": ("sigmoid", "tanh", "tanh"), **_DIRECTED}),
     "gru": Operator(_recurrent(3, 2), {"activations": ("sigmoid", "tanh"), **_DIRECTED}),
     "loop": Operator(

@@ -219,6 +219,12 @@ def _pad_zeros(inputs: Sequence[Floats], a: Attributes) -> Floats:
     return np.pad(inputs[0], widths)
 
 
+def _shift(inputs: Sequence[Floats], a: Attributes) -> Floats:
+    moved = np.roll(inputs[0], a["by"], axis=a["axis"])
+    moved[(slice(None),) * a["axis"] + (slice(0, a["by"]),)] = 0
+    return moved
+
+
 _COMPUTE: Final[Mapping[str, Callable[[Sequence[Floats], Attributes], Floats | list[Floats]]]] = {
     "linear": _linear,
     "add": lambda i, a: i[0] + i[1],
@@ -232,6 +238,7 @@ _COMPUTE: Final[Mapping[str, Callable[[Sequence[Floats], Attributes], Floats | l
     "hard_swish": lambda i, a: i[0] * np.clip(i[0] / 6 + 0.5, 0, 1),
     "hard_sigmoid": lambda i, a: np.clip(i[0] / 6 + 0.5, 0, 1),
     "exp": lambda i, a: np.exp(i[0]),
+    "log": lambda i, a: np.log(i[0]),
     "abs": lambda i, a: np.abs(i[0]),
     "transpose": lambda i, a: i[0].transpose(a["permutation"]),
     "concat": lambda i, a: np.concatenate(i, axis=a["axis"]),
@@ -240,6 +247,8 @@ _COMPUTE: Final[Mapping[str, Callable[[Sequence[Floats], Attributes], Floats | l
     "gather": lambda i, a: np.take(i[0], a["indices"], axis=a["axis"]),
     "reverse": lambda i, a: np.flip(i[0], axis=a["axis"]),
     "pad_zeros": _pad_zeros,
+    "shift": _shift,
+    "suffix_sums": lambda i, a: np.flip(np.cumsum(np.flip(i[0], a["axis"]), a["axis"], dtype=i[0].dtype), a["axis"]),
     "mean": lambda i, a: i[0].mean(axis=a["axis"], dtype=i[0].dtype),
     "lstm": _recurrent,
     "gru": _recurrent,

@@ -219,6 +219,20 @@ def _pad_zeros(a: Assembly, node: Node) -> None:
     a.add(node, "Pad", [a.read(node.inputs[0]), a.constant(pads)], [a.write(node.outputs[0])])
 
 
+def _shift(a: Assembly, node: Node) -> None:
+    axis, by, shape = attribute(node, "axis"), attribute(node, "by"), a.shape(node.inputs[0])
+    where = [a.integers([number]) for number in (0, shape[axis] - by, axis)]
+    (kept,) = a.add(node, "Slice", [a.read(node.inputs[0]), *where])
+    pads = np.zeros(2 * len(shape), np.int64)
+    pads[axis] = by
+    a.add(node, "Pad", [kept, a.constant(pads)], [a.write(node.outputs[0])])
+
+
+def _suffix_sums(a: Assembly, node: Node) -> None:
+    axis = a.constant(np.array(attribute(node, "axis"), np.int64))
+    a.add(node, "CumSum", [a.read(node.inputs[0]), axis], [a.write(node.outputs[0])], reverse=1)
+
+
 def _mean(a: Assembly, node: Node) -> None:
     axes = [attribute(node, "axis")]
     a.add(node, "ReduceMean", [a.read(node.inputs[0])], [a.write(node.outputs[0])], axes=axes, keepdims=0)
@@ -236,6 +250,7 @@ _WRITERS: Final[Mapping[str, Callable[[Assembly, Node], None]]] = {
     "tanh": _plain("Tanh"),
     "sigmoid": _plain("Sigmoid"),
     "exp": _plain("Exp"),
+    "log": _plain("Log"),
     "abs": _plain("Abs"),
     "softmax": _softmax,
     "hard_swish": _plain("HardSwish"),
@@ -248,7 +263,9 @@ _WRITERS: Final[Mapping[str, Callable[[Assembly, Node], None]]] = {
     "gather": _gather,
     "reverse": _reverse,
     "pad_zeros": _pad_zeros,
+    "shift": _shift,
     "mean": _mean,
+    "suffix_sums": _suffix_sums,
     "lstm": write_lstm,
     "gru": write_gru,
 }

@@ -107,6 +107,7 @@ def _lstm(b: GraphBuilder, x: str, constants: Sequence[Array], order: range, nod
 
 def _gru(b: GraphBuilder, x: str, constants: Sequence[Array], order: range, node: Node) -> dict[int, str]:
     """Return the state (1, u) at each step: n + z·(h - n), with r, z and n as in torch."""
+    gates_activation, new_activation = attribute(node, "activations")
     weight, recurrent, bias, recurrent_bias = constants
     units = recurrent.shape[1]
     both = np.concatenate([recurrent_bias[: 2 * units], np.zeros(units, np.float32)])
@@ -118,16 +119,19 @@ def _gru(b: GraphBuilder, x: str, constants: Sequence[Array], order: range, node
         gates, new = driven[step]
         if state:
             more, again = b.split(b.linear(state, recurrent, own), 1, (2 * units, units))
-            reset, keep = b.split(b.sigmoid(b.add(gates, more)), 1, (units, units))
-            new = b.tanh(b.add(new, b.multiply(reset, again)))
+            reset, keep = b.split(_activated(b, b.add(gates, more), gates_activation), 1, (units, units))
+            new = _activated(b, b.add(new, b.multiply(reset, again)), new_activation)
             state = b.add(new, b.multiply(keep, b.subtract(state, new)))
         else:
-            reset, keep = b.split(b.sigmoid(gates), 1, (units, units))
-            new = b.tanh(b.add(new, b.multiply(reset, recurrent_bias[None, 2 * units :])))
+            reset, keep = b.split(_activated(b, gates, gates_activation), 1, (units, units))
+            new = b.add(new, b.multiply(reset, recurrent_bias[None, 2 * units :]))
+            new = _activated(b, new, new_activation)
             state = b.subtract(new, b.multiply(keep, new))
         states[step] = state
     return states
 
 
 def _activated(b: GraphBuilder, x: str, name: str) -> str:
+    if name == "softsign":
+        return b.divide(x, b.add(b.unary("abs", x), [1.0]))
     return x if name == "identity" else b.unary(name, x)

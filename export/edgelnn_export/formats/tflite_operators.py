@@ -212,6 +212,20 @@ def _pad_zeros(a: Assembly, node: Node) -> None:
     a.add("PAD", [a.read(node.inputs[0]), a.constant(pads)], [a.write(node)])
 
 
+def _shift(a: Assembly, node: Node) -> None:
+    axis, by, shape = attribute(node, "axis"), attribute(node, "by"), a.shape(node.inputs[0])
+    kept = a.value(node, (*shape[:axis], shape[axis] - by, *shape[axis + 1 :]))
+    _write_slice(a, node.inputs[0], axis, 0, shape[axis] - by, kept)
+    pads = np.zeros((len(shape), 2), np.int32)
+    pads[axis, 0] = by
+    a.add("PAD", [kept, a.constant(pads)], [a.write(node)])
+
+
+def _suffix_sums(a: Assembly, node: Node) -> None:
+    options = schema.CumsumOptionsT(reverse=True)
+    a.add("CUMSUM", [a.read(node.inputs[0]), a.integer(attribute(node, "axis"))], [a.write(node)], options)
+
+
 def _mean(a: Assembly, node: Node) -> None:
     axes = a.integers([attribute(node, "axis")])
     a.add("MEAN", [a.read(node.inputs[0]), axes], [a.write(node)], schema.ReducerOptionsT(keepDims=False))
@@ -229,6 +243,7 @@ _WRITERS: Final[Mapping[str, Callable[[Assembly, Node], None]]] = {
     "tanh": _plain("TANH"),
     "sigmoid": _plain("LOGISTIC"),
     "exp": _plain("EXP"),
+    "log": _plain("LOG"),
     "abs": _plain("ABS"),
     "softmax": _plain("SOFTMAX", lambda: schema.SoftmaxOptionsT(beta=1.0)),
     "hard_swish": _plain("HARD_SWISH"),
@@ -241,5 +256,7 @@ _WRITERS: Final[Mapping[str, Callable[[Assembly, Node], None]]] = {
     "gather": _gather,
     "reverse": _reverse,
     "pad_zeros": _pad_zeros,
+    "shift": _shift,
     "mean": _mean,
+    "suffix_sums": _suffix_sums,
 }

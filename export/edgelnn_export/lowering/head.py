@@ -87,7 +87,7 @@ def _lower_liquid(
             halved = target == "tflite"
             results.append(
                 lower_staged_ltc(
-                    builder, ltc_cell(one), sequence, backward=backward, last=last, halved=halved, fused=False
+                    builder, ltc_cell(one), sequence, backward=backward, last=last, halved=halved, fused=not halved
                 )
             )
         else:

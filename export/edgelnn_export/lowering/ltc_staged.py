@@ -16,7 +16,7 @@ from edgelnn_export.lowering.ltc_core import CoreState, core_state, unroll_core
 from edgelnn_export.lowering.ltc_core_fused import fused_core, fused_core_pays, fused_core_sums
 from edgelnn_export.lowering.ltc_synapses import Opening, Sums, plain_sums
 from edgelnn_export.lowering.ltc_wiring import needed_neurons, restricted, stages
-from edgelnn_export.lowering.recursion import scan_recursion, shifted
+from edgelnn_export.lowering.recursion import scan_recursion
 from edgelnn_export.lowering.signals import Affine, Steps, Vector, absorb, dense, identity, stacked
 from edgelnn_export.lowering.weights import LTCCell, SynapseTable
 
@@ -30,14 +30,16 @@ class Solved:
     Attributes:
         neurons: (neurons,) which.
         before: (solver steps, raw) before every solver step, or none where nobody asks.
-        ends: (steps, raw) after every step of the sequence.
+        ends: (steps, raw) after every step of the sequence, or none where only the last is known.
         affine: From raw to potentials.
+        final: (1, raw) after the last step, where `ends` does not tell.
     """
 
     neurons: NDArray[np.int64]
     before: str
     ends: str
     affine: Affine
+    final: str = ""
 
 
 def lower_staged_ltc(
@@ -56,22 +58,20 @@ def lower_staged_ltc(
     """
     opening = Opening(halved=True, lanes=8) if halved else Opening(halved=False, lanes=1)
     needed = restricted(cell, needed_neurons(cell))
-    solver = _Solver(builder, needed, sequence, backward=backward, opening=opening, fused=fused)
+    solver = _Solver(builder, needed, sequence, backward=backward, opening=opening, fused=fused, last=last)
     solved = solver.solve()
     outputs = np.arange(len(cell.output_scale))
     parts = [stage for stage in solved if np.isin(outputs, stage.neurons).any()]
-    ends = [stage.ends for stage in parts]
-    affine = stacked([stage.affine for stage in parts])
     order = np.concatenate([stage.neurons for stage in parts])
-    place = np.array([int(np.flatnonzero(order == output)[0]) for output in outputs])
     picked = np.zeros((len(outputs), len(order)))
-    picked[outputs, place] = cell.output_scale
-    weight, offset = absorb(picked, cell.output_shift, affine)
-    rows = builder.concat(ends, 1)
-    if backward and not last:
-        rows = _reversed(builder, rows)
-    result = Steps(rows, sequence.steps, dense(weight, offset))
-    return result.last(builder) if last else result
+    picked[outputs, [int(np.flatnonzero(order == output)[0]) for output in outputs]] = cell.output_scale
+    weight, offset = absorb(picked, cell.output_shift, stacked([stage.affine for stage in parts]))
+    affine = dense(weight, offset)
+    if last:
+        finals = [stage.final or Steps(stage.ends, sequence.steps, stage.affine).last(builder).value for stage in parts]
+        return Vector(builder.concat(finals, 1), affine)
+    rows = builder.concat([stage.ends for stage in parts], 1)
+    return Steps(_reversed(builder, rows) if backward else rows, sequence.steps, affine)
 
 
 def _first(builder: GraphBuilder, rows: str, sizes: tuple[int, ...]) -> tuple[str, ...]:
@@ -89,7 +89,15 @@ class _Solver:
     """Solves the stages of one LTC in one graph."""
 
     def __init__(
-        self, builder: GraphBuilder, cell: LTCCell, sequence: Steps, *, backward: bool, opening: Opening, fused: bool
+        self,
+        builder: GraphBuilder,
+        cell: LTCCell,
+        sequence: Steps,
+        *,
+        backward: bool,
+        opening: Opening,
+        fused: bool,
+        last: bool,
     ) -> None:
         self.builder = builder
         self.cell = cell
@@ -99,6 +107,7 @@ class _Solver:
         self.steps = sequence.steps
         self.opening = opening
         self.fused = fused
+        self.last = last
 
     def solve(self) -> list[Solved]:
         """Return the stages that have neurons, solved."""
@@ -117,6 +126,8 @@ class _Solver:
 
         After j solver steps, v is ``decay^j * v_before + gained[j]``, with ``decay = 1 / (1 + d)``.
         """
+        if self.fused:
+            return self._sources_by_powers(neurons)
         b, count = self.builder, len(neurons)
         rows = self._per_step(plain_sums(neurons, self.opening))
         n, one_and_d = _first(b, rows, (count, count))
@@ -129,13 +140,29 @@ class _Solver:
         flat = b.reshape(ends, (self.steps, count))
         if not needed:
             return Solved(neurons, "", flat, identity(count))
-        begin = b.reshape(shifted(b, ends, 1), (self.steps, 1, count))
-        before = begin
+        before = begin = b.reshape(b.shift(ends, 1, 1), (self.steps, 1, count))
         if self.cell.unfolds > 1:
             inner = (self.steps, self.cell.unfolds - 1, count)
             decays, gains = (b.reshape(b.concat(values[:-1], 1), inner) for values in (decay, gained))
             before = b.concat([begin, b.add(b.multiply(decays, begin), gains)], 1)
         return Solved(neurons, b.reshape(before, (self.steps * self.cell.unfolds, count)), flat, identity(count))
+
+    def _sources_by_powers(self, neurons: NDArray[np.int64]) -> Solved:
+        """Solve the same with fewer operators: v draws near to n / d, by ``decay^j`` in j solver steps."""
+        b, count, unfolds = self.builder, len(neurons), self.cell.unfolds
+        none, one = np.zeros((count, count)), np.eye(count)
+        matrix = np.block([[none, one], [none, one], [one, none]])
+        rows = self._per_step(Sums(neurons, matrix, np.repeat([0.0, 1.0, 0.0], count)))
+        by_step = b.reshape(rows, (1, self.steps, 1, 3 * count))
+        d, one_and_d, n = b.split(by_step, 3, (count, count, count))
+        limit = b.divide(n, d)
+        powers = -np.arange(unfolds + 1.0).reshape(1, 1, -1, 1)
+        decays, decay = b.split(b.unary("exp", b.multiply(b.unary("log", one_and_d), powers)), 2, (unfolds, 1))
+        ends = scan_recursion(b, decay, b.subtract(limit, b.multiply(limit, decay)))
+        begin = b.shift(ends, 1, 1)
+        before = b.add(b.multiply(decays, b.subtract(begin, limit)), limit)
+        flat, every = (self.steps, count), (self.steps * unfolds, count)
+        return Solved(neurons, b.reshape(before, every), b.reshape(ends, flat), identity(count))
 
     def _core(self, neurons: NDArray[np.int64], solved: list[Solved]) -> Solved:
         """Solve neurons whose synapses have to be opened in every solver step."""
@@ -165,13 +192,15 @@ class _Solver:
         by_step = b.reshape(halves, (self.steps, unfolds * 2 * count))
         ends = b.slice(by_step, 1, (unfolds - 1) * 2 * count, unfolds * 2 * count)
         rows = b.shape(halves)[0]
-        before = shifted(b, b.reshape(halves, (1, rows, 2 * count)), 1)
+        before = b.shift(b.reshape(halves, (1, rows, 2 * count)), 1, 1)
         return Solved(neurons, b.reshape(before, (rows, 2 * count)), ends, affine)
 
     def _sinks(self, neurons: NDArray[np.int64], solved: list[Solved]) -> Solved:
         """Solve neurons that no other waits for: their n and d are known at all times."""
         b, count, unfolds = self.builder, len(neurons), self.cell.unfolds
         rows = self._per_solver_step(plain_sums(neurons, self.opening), solved)
+        if self.fused:
+            return self._sinks_by_logarithms(neurons, rows)
         width = b.shape(rows)[1]
         by_step = b.reshape(rows, (self.steps, unfolds * width))
         idle = width - 2 * count
@@ -185,6 +214,27 @@ class _Solver:
         shape = (1, self.steps, count)
         ends = scan_recursion(b, b.reshape(decay, shape), b.reshape(gained, shape))
         return Solved(neurons, "", b.reshape(ends, (self.steps, count)), identity(count))
+
+    def _sinks_by_logarithms(self, neurons: NDArray[np.int64], rows: str) -> Solved:
+        """Solve the same with fewer operators.
+
+        After solver steps 1 to j, v is ``v_before / (D[1] … D[j])`` and the sum of ``n[i] / (D[i] … D[j])``, with
+        ``D = 1 + d``; products of D are exponentials of sums of logarithms.
+        """
+        b, count, unfolds = self.builder, len(neurons), self.cell.unfolds
+        if self.last:
+            whole = b.reshape(rows, (1, self.steps * unfolds, 2 * count))
+            n, one_and_d = b.split(whole, 2, (count, count))
+            divisors = b.unary("exp", b.suffix_sums(b.unary("log", one_and_d), 1))
+            final = b.mean(b.divide(n, divisors), 1)
+            return Solved(neurons, "", "", dense(np.eye(count) * self.steps * unfolds), final)
+        by_step = b.reshape(rows, (1, self.steps, unfolds, 2 * count))
+        n, one_and_d = b.split(by_step, 3, (count, count))
+        divisors = b.unary("exp", b.suffix_sums(b.unary("log", one_and_d), 2))
+        gained = b.mean(b.divide(n, divisors), 2)
+        decay = b.divide([[[1.0]]], b.reshape(b.slice(divisors, 2, 0, 1), (1, self.steps, count)))
+        ends = scan_recursion(b, decay, gained)
+        return Solved(neurons, "", b.reshape(ends, (self.steps, count)), dense(np.eye(count) * unfolds))
 
     def _driven(self, state: CoreState, solved: list[Solved]) -> list[str]:
         """Return for every solver step what drives the core, (1, 2·entries)."""

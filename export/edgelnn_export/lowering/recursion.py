@@ -9,16 +9,7 @@ from __future__ import annotations
 
 from edgelnn_export.graph_builder import GraphBuilder
 
-__all__ = ["scan_recursion", "shifted"]
-
-
-def shifted(builder: GraphBuilder, value: str, by: int) -> str:
-    """Return (1, steps, …) moved `by` steps later, zeros entering."""
-    steps = builder.shape(value)[1]
-    if by >= steps:
-        return builder.multiply(value, [0.0])
-    kept = builder.slice(value, 1, 0, steps - by)
-    return builder.add_node("pad_zeros", (kept,), axis=1, before=by, after=0)[0]
+__all__ = ["scan_recursion"]
 
 
 def scan_recursion(builder: GraphBuilder, a: str, b: str) -> str:
@@ -26,8 +17,8 @@ def scan_recursion(builder: GraphBuilder, a: str, b: str) -> str:
     steps = builder.shape(b)[1]
     reach = 1
     while reach < steps:
-        b = builder.add(b, builder.multiply(a, shifted(builder, b, reach)))
+        b = builder.add(b, builder.multiply(a, builder.shift(b, 1, reach)))
         if 2 * reach < steps:
-            a = builder.multiply(a, shifted(builder, a, reach))
+            a = builder.multiply(a, builder.shift(a, 1, reach))
         reach *= 2
     return b
