@@ -165,6 +165,7 @@ build_bundle(Run.load(sys.argv[1]), sys.argv[2], quantize=True, measure=False)
 """
 
 
+@pytest.mark.slow
 def test_exports_repeat_byte_for_byte_whatever_the_hash_seed(tiny_run: Run, tmp_path: Path) -> None:
     def export(seed: str) -> dict[str, bytes]:
         code = f"import sys; sys.argv[1:] = [{str(tiny_run.folder)!r}, {str(tmp_path / seed)!r}]\n{EXPORT}"

@@ -113,13 +113,13 @@ def test_markdown_of_an_invalid_report_says_so_and_why(bundle: Path) -> None:
     assert "**Valid.**" not in text
 
 
-def test_hostile_names_do_not_break_the_table(tmp_path: Path) -> None:
-    path = tmp_path / "a|b*<img>\n.tflite"
-    path.write_bytes(b"    TFL3")
+def test_hostile_names_do_not_break_the_table(tmp_path: Path, bundle: Path) -> None:
+    path = tmp_path / "a|b*<img>\n.onnx"
+    path.write_bytes(next(bundle.glob("*.onnx")).read_bytes())
     executor = FakeExecutor(lambda request: timing_events(parity_error=None))
     lines = write_markdown(profile(path, executor=executor)).splitlines()
-    assert lines[0] == r"## a\|b\*\<img\> .tflite"
-    assert lines[4].startswith(r"| a\|b\*\<img\> .tflite | onnxruntime")
+    assert lines[0] == r"## a\|b\*\<img\> .onnx"
+    assert lines[4].startswith(r"| a\|b\*\<img\> .onnx | onnxruntime")
 
 
 def test_a_row_has_a_cell_for_every_heading_also_after_an_error(bundle: Path) -> None:
