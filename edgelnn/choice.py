@@ -65,6 +65,7 @@ class Choice:
         conclusion: What came of it, in a sentence.
         calibrations: How static files were calibrated.
         layers: What quantizing each layer alone costs.
+        optimize: What recurrences were written for: ``latency`` or ``size``.
     """
 
     cost: str = ""
@@ -75,3 +76,4 @@ class Choice:
     conclusion: str = ""
     calibrations: tuple[CalibrationTrial, ...] = ()
     layers: tuple[LayerTrial, ...] = ()
+    optimize: str = "latency"

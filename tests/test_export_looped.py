@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from edgelnn.bundle import Bundle
+from edgelnn.errors import ConfigError
 from edgelnn.models import Classifier, ModelSpec, build_classifier
 from edgelnn.preprocessing import Layout
+from edgelnn.run import Run
+from edgelnn_export import build_bundle
 from edgelnn_export.graph import Graph, all_nodes
 from edgelnn_export.inspection import inspect_model
 from edgelnn_export.lowering import Optimize, Target, lower
@@ -145,3 +149,18 @@ def test_compact_synapses_are_all_there_is() -> None:
     summed = compact.effects[:, compact.order].reshape(2, 3, 3).mean(axis=2)
     np.testing.assert_allclose(summed, [[60, 0, 90], [600, 0, 900]])
     assert len(compact.gain) == len(table) + 1
+
+
+def test_a_bundle_for_size(tiny_run: Run, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    bundle = build_bundle(tiny_run, tmp_path / "bundle", optimize="size")
+    assert (tiny_bundle.manifest.choice.optimize, bundle.manifest.choice.optimize) == ("latency", "size")
+    for target in TARGETS:
+        fast, small = (each.variant(f"{target}-float32") for each in (tiny_bundle, bundle))
+        assert small.size_bytes < fast.size_bytes
+        assert small.parity_max_error <= TOLERANCE
+
+
+def test_what_to_optimize_for_has_to_be_known(tiny_run: Run, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="got optimize='bytes'; expected one of latency, size"):
+        build_bundle(tiny_run, tmp_path / "bundle", optimize="bytes")
+    assert not (tmp_path / "bundle").exists()

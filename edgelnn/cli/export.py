@@ -53,6 +53,13 @@ def export(
     measure: Annotated[
         bool, typer.Option(help="Measure latency where files are chosen; without, bytes alone decide.")
     ] = True,
+    optimize: Annotated[
+        str,
+        typer.Option(
+            metavar="latency|size",
+            help="size: write recurrences as loops where that makes a smaller file; they run slower.",
+        ),
+    ] = "latency",
     out: Out = None,
     force: Force = False,
     json: Json = False,
@@ -78,6 +85,7 @@ def export(
         max_auc_drop=MAX_AUC_DROP if max_auc_drop is None else max_auc_drop,
         max_bytes=max_bytes,
         measure=measure,
+        optimize=optimize,
     )
     message()
     if json:

@@ -19,6 +19,7 @@ from edgelnn_export.documents import PREDICT_FILE, README_FILE, compose_manifest
 from edgelnn_export.golden import GOLDEN_FILE, npz_bytes
 from edgelnn_export.graph import Graph
 from edgelnn_export.listener import Check, ExportListener
+from edgelnn_export.lowering import find_optimize
 from edgelnn_export.macs import graph_macs
 from edgelnn_export.making import Maker
 from edgelnn_export.parity import MAX_AUC_DROP, PARITY_TOLERANCE, Judge, ask
@@ -47,6 +48,7 @@ def build_bundle(
     target: str | None = None,
     measure: bool = True,
     meter: CostMeter | None = None,
+    optimize: str = "latency",
 ) -> Bundle:
     """Write a bundle of a trained model and return it.
 
@@ -71,15 +73,17 @@ def build_bundle(
         measure: Measure costs where there is something to choose; without, bytes alone decide, and the choice is the
             same every time.
         meter: Measures costs in another way.
+        optimize: ``latency``, or ``size``: write recurrences as loops where that makes a smaller file.
 
     Raises:
-        ConfigError: A format or recipe is unknown.
+        ConfigError: A format or recipe, or what to optimize for, is unknown.
         ParityError: float32, or a candidate asked for by name, is not the model; nothing is written.
         ExportError: One of those could not be made; nothing is written.
         DataError: The run's data is not to be found, or has changed.
         ProfileError: There are no emulated boards.
         WriteError: The folder cannot be written, is there without `force`, or holds something else.
     """
+    optimized_for = find_optimize(optimize)
     listener = listener or ExportListener()
     candidates = choose_candidates(formats, quantize=quantize, recipes=recipes)
     if meter is None:
@@ -93,6 +97,7 @@ def build_bundle(
             preprocessing,
             calibration_images(dataset["train"]),
             lambda data, model_format: loss_on_validation(judge, data, model_format),
+            optimize=optimized_for,
         )
         listener.on_start(candidates)
         trials = []
@@ -120,6 +125,7 @@ def build_bundle(
             conclusion=conclude(variants, recommended, costs) if len(candidates) > len(formats) else "",
             calibrations=maker.calibrations,
             layers=maker.layers,
+            optimize=optimized_for,
         )
         listener.on_choice([trial.check for trial in trials], choice.conclusion)
         manifest = compose_manifest(

@@ -16,7 +16,7 @@ from edgelnn.models import Classifier
 from edgelnn.preprocessing import Layout, Preprocessing
 from edgelnn_export.graph import Graph
 from edgelnn_export.inspection import inspect_model
-from edgelnn_export.lowering import lower
+from edgelnn_export.lowering import Optimize, lower
 from edgelnn_export.onnx_model import write_onnx
 from edgelnn_export.quantization import RECIPES, Candidate, Recipe
 from edgelnn_export.quantization.onnx_quantizer import plan_onnx, quantize_onnx
@@ -42,6 +42,7 @@ class Maker:
         calibration: Images to calibrate static recipes on: (n, [d,] h, w, c) uint8.
         judge: Says what a file loses on the validation split: by that, calibrations and the layers of a mixed file are
             chosen. Without it ranges go from minimum to maximum, and a mixed file is quantized wherever it can be.
+        optimize: What recurrences are written for.
 
     Attributes:
         calibrations: What was found of each calibration of the files made so far.
@@ -54,11 +55,14 @@ class Maker:
         preprocessing: Preprocessing,
         calibration: NDArray[np.uint8],
         judge: Callable[[bytes, ModelFormat], Loss] | None = None,
+        *,
+        optimize: Optimize = "latency",
     ) -> None:
         self._classifier = classifier
         self._preprocessing = preprocessing
         self._images = calibration
         self._judge = judge
+        self._optimize = optimize
         self.graph = cache(self._graph)
         self._float32 = cache(self._write)
         self._inputs = cache(self._preprocess)
@@ -127,7 +131,7 @@ class Maker:
         return len(self._float32(model_format))
 
     def _graph(self, model_format: ModelFormat) -> Graph:
-        return lower(self._classifier, layout=LAYOUTS[model_format], target=model_format)
+        return lower(self._classifier, layout=LAYOUTS[model_format], target=model_format, optimize=self._optimize)
 
     def _write(self, model_format: ModelFormat) -> bytes:
         graph = self.graph(model_format)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from typing import Final
 
+from edgelnn.errors import ConfigError
 from edgelnn.models.classifier import Classifier
 from edgelnn.preprocessing import Layout
 from edgelnn_export.graph import Graph
@@ -12,7 +14,9 @@ from edgelnn_export.lowering.head import Optimize, Target, lower_head
 from edgelnn_export.lowering.scan import lower_scan
 from edgelnn_export.lowering.stem import lower_stem, slices_as_batch
 
-__all__ = ["Optimize", "Target", "lower"]
+__all__ = ["Optimize", "Target", "find_optimize", "lower"]
+
+_OPTIMIZE: Final[tuple[Optimize, ...]] = ("latency", "size")
 
 
 def lower(classifier: Classifier, *, layout: Layout, target: Target, optimize: Optimize = "latency") -> Graph:
@@ -42,9 +46,21 @@ def lower(classifier: Classifier, *, layout: Layout, target: Target, optimize: O
     """
     exact = copy.deepcopy(classifier).eval().double()
     if optimize == "size":
-        graphs = [_lower(exact, layout, target, each) for each in ("latency", "size")]
+        graphs = [_lower(exact, layout, target, each) for each in _OPTIMIZE]
         return min(graphs, key=lambda graph: _file_bytes(graph, target))
     return _lower(exact, layout, target, optimize)
+
+
+def find_optimize(name: str) -> Optimize:
+    """Return what to optimize for, by name.
+
+    Raises:
+        ConfigError: It is neither ``latency`` nor ``size``.
+    """
+    for known in _OPTIMIZE:
+        if name == known:
+            return known
+    raise ConfigError(f"got optimize={name!r}; expected one of {', '.join(_OPTIMIZE)}.")
 
 
 def _file_bytes(graph: Graph, target: Target) -> int:
