@@ -149,6 +149,7 @@ def build_bundle(
 
 def _choose(trials: Sequence[Trial], meter: CostMeter, listener: ExportListener) -> list[Trial]:
     """Return what was found of all candidates with their costs; those that are not worth keeping, no longer kept."""
+    trials = _without_repeats(trials)
     files = {trial.check.candidate.name: trial.data for trial in trials if trial.check.kept}
     costs: Mapping[str, float] = {}
     if meter.unit:
@@ -162,6 +163,19 @@ def _choose(trials: Sequence[Trial], meter: CostMeter, listener: ExportListener)
         else replace(trial, check=check)
         for trial, check in zip(trials, checks, strict=True)
     ]
+
+
+def _without_repeats(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials; a file that is the same as one before it is kept only where it was asked for by name."""
+    first: dict[bytes, str] = {}
+    found = []
+    for trial in trials:
+        name = trial.check.candidate.name
+        same = first.setdefault(trial.data, name) if trial.check.kept else name
+        if same != name and not trial.check.candidate.required:
+            trial = replace(trial, check=replace(trial.check, kept=False, reason=f"it is the same file as {same}"))
+        found.append(trial)
+    return found
 
 
 def _macs(graphs: Sequence[Graph]) -> int:

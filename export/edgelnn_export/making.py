@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Final, final
 
@@ -19,7 +20,7 @@ from edgelnn_export.inspection import inspect_model
 from edgelnn_export.lowering import Optimize, lower
 from edgelnn_export.onnx_model import write_onnx
 from edgelnn_export.quantization import RECIPES, Candidate, Recipe
-from edgelnn_export.quantization.onnx_quantizer import plan_onnx, quantize_onnx
+from edgelnn_export.quantization.onnx_quantizer import layer_names, plan_onnx, quantize_onnx
 from edgelnn_export.quantization.ranges import Calibration
 from edgelnn_export.quantization.scope import Plan
 from edgelnn_export.quantization.sensitivity import Loss, choose_calibration, choose_plan
@@ -91,7 +92,8 @@ class Maker:
                 lambda each: self._quantize(candidate.format, recipe, each, calibration),
                 lambda data: judge(data, candidate.format),
             )
-            self.layers += layers
+            names = layer_names(self._float32(candidate.format)) if candidate.format == "onnx" else {}
+            self.layers += tuple(replace(each, layer=names.get(each.layer, each.layer)) for each in layers)
         data = self._quantize(candidate.format, recipe, plan, calibration)
         if recipe.holds_integers and not inspect_model(data).holds_integers:
             raise ExportError(_UNCHANGED)

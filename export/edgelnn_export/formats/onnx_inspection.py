@@ -84,6 +84,9 @@ class _Scope:
             if node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.input[1] in self.constants:
                 quantized = node.output[0] if node.op_type == "QuantizeLinear" else node.input[0]
                 self.scales[quantized] = math.prod(self.constants[node.input[1]].dims)
+            if (stored := self.widened(node)) is not None:
+                self.roles[node.input[1]] = "quantization"
+                self.scales[stored] = math.prod(self.constants[node.input[1]].dims)
 
     def dtype(self, name: str) -> str:
         """Return the type of a tensor, "" where the file does not say."""
@@ -92,19 +95,25 @@ class _Scope:
         value = self.values.get(name)
         return _dtype(value.type.tensor_type.elem_type) if value is not None else ""
 
-    def _converts_alone(self, node: NodeProto) -> bool:
+    def only_converts(self, node: NodeProto) -> bool:
         """Whether a node only moves or converts its first input: also where it scales integers that were stored."""
-        if node.op_type == "Mul" and node.input[1] in self.constants:
-            cast = self.producers.get(node.input[0])
-            return cast is not None and cast.op_type == "Cast" and cast.input[0] in self.constants
-        return node.op_type in _MOVES | {"DequantizeLinear", "Cast"}
+        return node.op_type in _MOVES | {"DequantizeLinear", "Cast"} or self.widened(node) is not None
+
+    def widened(self, node: NodeProto) -> str | None:
+        """Return the stored integers that a node scales behind a Cast; None where it does something else."""
+        if node.op_type != "Mul" or node.input[1] not in self.constants:
+            return None
+        cast = self.producers.get(node.input[0])
+        if cast is None or cast.op_type != "Cast" or cast.input[0] not in self.constants:
+            return None
+        return str(cast.input[0])
 
     def origin(self, name: str) -> tuple[str, bool]:
         """Return the tensor that this one is merely another type or view of, and whether its type is another."""
         converted = False
         for _ in range(len(self.producers)):
             node = self.producers.get(name)
-            if node is None or name in self.constants or not self._converts_alone(node):
+            if node is None or name in self.constants or not self.only_converts(node):
                 break
             converted = converted or node.op_type in ("DequantizeLinear", "Cast")
             name = node.input[0]
@@ -203,7 +212,7 @@ def _tensor_record(name: str, scope: _Scope, ends: Mapping[str, Role]) -> Tensor
 def _operator_record(node: NodeProto, scope: _Scope) -> OperatorRecord:
     weights, weights_converted, activations, activations_converted = "", False, "", False
     largest = 1
-    if node.op_type not in _CONVERTS and not any(_bodies(node)):
+    if node.op_type not in _CONVERTS and scope.widened(node) is None and not any(_bodies(node)):
         for place, name in enumerate(node.input):
             origin, converted = scope.origin(name)
             if not name or place in _scales_of(node):

@@ -46,7 +46,7 @@ def reasons_to_drop(
             reason = ""
             if not check.candidate.required:
                 if no_more_than_float32 and float32 is not None and _cost(check) > _cost(float32):
-                    reason = f"it costs {_cost(check) / _cost(float32):.3f} times what float32 does"
+                    reason = f"it costs {_cost(check):,.0f} instructions there, float32 {_cost(float32):,.0f}"
                 else:
                     better = next((each for each in front if _beats(each, check, noise)), None)
                     reason = _said(better, check) if better is not None else ""
@@ -109,7 +109,12 @@ def conclude(variants: Sequence[Variant], recommended: Variant, costs: Mapping[s
     if all(each.recipe == "float32" for each in variants):
         return f"No quantized file is worth keeping: float32 is the best there is, {recommended.name} above all."
     if recommended.recipe == "float32":
-        return f"float32 is the best there is: {recommended.name}. Quantized files are smaller, but not better here."
+        quantized = [each for each in variants if each.recipe != "float32"]
+        cheaper = [each.name for each in quantized if costs and costs[each.name] < costs[recommended.name]]
+        if cheaper or not costs:
+            better = " and ".join(cheaper) or "what is smaller"
+            return f"{recommended.name} is recommended: {better} decides otherwise too often on the validation split."
+        return f"float32 is the best there is: {recommended.name}. Quantized files are smaller, but cost no less."
     float32 = next(each for each in variants if each.format == recommended.format and each.recipe == "float32")
     size = f"{recommended.size_bytes / float32.size_bytes:.2f} of the bytes"
     cost = f" and {costs[recommended.name] / costs[float32.name]:.2f} of the cost" if costs else ""

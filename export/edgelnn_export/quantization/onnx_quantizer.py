@@ -32,7 +32,7 @@ from edgelnn_export.quantization.scope import REST, Operator, Place, Plan, Schem
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["plan_onnx", "quantize_onnx"]
+__all__ = ["layer_names", "plan_onnx", "quantize_onnx"]
 
 _PRODUCTS: Final = {"MatMul": 1, "Gemm": 1, "Conv": 1}  # and which of their inputs is the weight
 _RECURRENT: Final = ("LSTM", "GRU", "RNN", "Scan", "Loop")
@@ -131,6 +131,11 @@ def quantize_onnx(
     for scheme, kind in _STORED.items():
         store_weights(quantized, _weights_to_store(model, plan, scheme), kind)
     return _cleaned(quantized, model)
+
+
+def layer_names(data: bytes) -> dict[str, str]:
+    """Return the names of a file's operators, by which a plan's layers are better known, by their first outputs."""
+    return {node.output[0]: node.name for node in _load(data).graph.node if node.name}
 
 
 def _load(data: bytes) -> onnx.ModelProto:
