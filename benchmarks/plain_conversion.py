@@ -1,11 +1,12 @@
-"""Our files against plain conversion of the stock ncps modules with the same weights, format against the same format, in one run.
+"""Our files against plain conversion of the stock ncps modules, format against the same format, in one run.
 
-    python benchmarks/plain_conversion.py [--only NAME …] [--optimize latency|size] [--boards pi4,pi5] [--samples 2000] [--json FILE]
+    python benchmarks/plain_conversion.py [--only NAME …] [--optimize latency|size] [--boards pi4,pi5] [--json FILE]
 
-Plain is `torch.onnx.export(dynamo=True)` (weights inside the file) and `litert_torch.convert` with their defaults, of a module that holds the stock ncps cell
-(`pip install litert-torch onnxscript`). Both sides hold the same weights and end in the same probabilities; the largest difference
-is printed. Latency is the median of single inferences taken in turn, one thread. Instructions per image are counted on emulated
-boards where `EDGELNN_BOARDS` names their folder; they are exact and no time.
+Plain is `torch.onnx.export(dynamo=True)` (weights inside the file) and `litert_torch.convert` with their defaults, of a
+module that holds the stock ncps cell (`pip install litert-torch onnxscript`). Both sides hold the same weights and end
+in the same probabilities; the largest difference is printed. Latency is the median of single inferences taken in turn,
+one thread. Instructions per image are counted on emulated boards where `EDGELNN_BOARDS` names their folder; they are
+exact and no time.
 """
 
 from __future__ import annotations

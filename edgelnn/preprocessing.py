@@ -62,7 +62,8 @@ class Preprocessing:
             raise DataError(f"got images of {images.dtype}; expected uint8 pixels in 0..255.")
         if tuple(images.shape[1:]) != self.image_shape:
             raise DataError(
-                f"got images of shape {tuple(images.shape[1:])}; the model takes {self.image_shape} ([depth,] height, width, channels)."
+                f"got images of shape {tuple(images.shape[1:])}; "
+                f"the model takes {self.image_shape} ([depth,] height, width, channels)."
             )
         scaled = (images.astype(np.float32) / np.float32(255) - np.float32(self.mean)) / np.float32(self.std)
         return np.ascontiguousarray(np.moveaxis(scaled, -1, 1)) if layout == "channels_first" else scaled
