@@ -153,16 +153,20 @@ class _Solver:
         none, one = np.zeros((count, count)), np.eye(count)
         matrix = np.block([[none, one], [none, one], [one, none]])
         rows = self._per_step(Sums(neurons, matrix, np.repeat([0.0, 1.0, 0.0], count)))
-        by_step = b.reshape(rows, (1, self.steps, 1, 3 * count))
-        d, one_and_d, n = b.split(by_step, 3, (count, count, count))
+        # Steps stand innermost with the neurons, solver steps outside: broadcasting over long stretches is cheap.
+        flat = (1, 1, self.steps * count)
+        d, one_and_d, n = (b.reshape(part, flat) for part in b.split(rows, 1, (count, count, count)))
         limit = b.divide(n, d)
-        powers = -np.arange(unfolds + 1.0).reshape(1, 1, -1, 1)
-        decays, decay = b.split(b.unary("exp", b.multiply(b.unary("log", one_and_d), powers)), 2, (unfolds, 1))
-        ends = scan_recursion(b, decay, b.subtract(limit, b.multiply(limit, decay)))
-        begin = b.shift(ends, 1, 1)
+        powers = -np.arange(unfolds + 1.0).reshape(1, -1, 1)
+        decays, decay = b.split(b.unary("exp", b.multiply(b.unary("log", one_and_d), powers)), 1, (unfolds, 1))
+        gained = b.subtract(limit, b.multiply(limit, decay))
+        by_step = (1, self.steps, count)
+        ends = scan_recursion(b, b.reshape(decay, by_step), b.reshape(gained, by_step))
+        begin = b.reshape(b.shift(ends, 1, 1), flat)
         before = b.add(b.multiply(decays, b.subtract(begin, limit)), limit)
-        flat, every = (self.steps, count), (self.steps * unfolds, count)
-        return Solved(neurons, b.reshape(before, every), b.reshape(ends, flat), identity(count))
+        before = b.transpose(b.reshape(before, (1, unfolds, self.steps, count)), (0, 2, 1, 3))
+        every = (self.steps * unfolds, count)
+        return Solved(neurons, b.reshape(before, every), b.reshape(ends, by_step[1:]), identity(count))
 
     def _core(self, neurons: NDArray[np.int64], solved: list[Solved]) -> Solved:
         """Solve neurons whose synapses have to be opened in every solver step."""

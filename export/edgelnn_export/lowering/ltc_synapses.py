@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgelnn_export.graph_builder import GraphBuilder
-from edgelnn_export.lowering.signals import Affine, Floats, absorb
+from edgelnn_export.lowering.signals import Affine, Floats, absorb, filled
 from edgelnn_export.lowering.weights import SynapseTable
 
 __all__ = ["Opening", "Sums", "one_hot", "plain_sums", "sigmoid"]
@@ -72,9 +72,7 @@ class Opening:
 
     def filled(self, weight: Floats, axis: int = 0) -> Floats:
         """Return a weight or bias with zeros appended along an axis, to a multiple of `lanes`."""
-        widths = [(0, 0)] * weight.ndim
-        widths[axis] = (0, -weight.shape[axis] % self.lanes)
-        return np.pad(weight, widths)
+        return filled(weight, self.lanes, axis=axis)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ __all__ = [
     "Vector",
     "absorb",
     "dense",
+    "filled",
     "identity",
     "join_features",
     "selection",
@@ -116,6 +117,16 @@ def absorb(weight: Floats, bias: Floats, affine: Affine) -> tuple[Floats, Floats
     ([[6.0, 0.0]], [11.0])
     """
     return affine.times(weight), bias + weight @ affine.offset
+
+
+def filled(weight: Floats, lanes: int = 8, *, axis: int = 0) -> Floats:
+    """Return a weight or bias with zeros appended along an axis, so that its length is a multiple of `lanes`.
+
+    XNNPACK computes outputs eight at a time, and takes for the last few alone as long as for many.
+    """
+    widths = [(0, 0)] * weight.ndim
+    widths[axis] = (0, -weight.shape[axis] % lanes)
+    return np.pad(weight, widths)
 
 
 def stacked(maps: Sequence[Affine]) -> Affine:
