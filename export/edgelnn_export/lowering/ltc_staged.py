@@ -265,7 +265,7 @@ class _Solver:
             return self.builder.linear(rows, np.zeros((len(resting), self.builder.shape(rows)[1])), resting)
         opened = self.opening.open(self.builder, rows, affine, synapses)
         matrix, opening_constant = self.opening.effect(effect)
-        return self.builder.linear(opened, matrix, resting + opening_constant)
+        return self.builder.linear(opened.value, opened.spread(matrix), resting + opening_constant)
 
     def _per_solver_step(self, sums: Sums, solved: list[Solved]) -> str:
         """Return (solver steps, rows): the same, with what the neurons solved so far add, of which some do."""
@@ -276,11 +276,13 @@ class _Solver:
             synapses, effect = sums.of_synapses(between)
             if len(synapses):
                 own = replace(synapses, source=np.searchsorted(stage.neurons, synapses.source))
-                terms.append((self.opening.open(b, stage.before, stage.affine, own), *self.opening.effect(effect)))
+                opened = self.opening.open(b, stage.before, stage.affine, own)
+                matrix, bias = self.opening.effect(effect)
+                terms.append((opened.value, opened.spread(matrix), bias))
         sensory = bool(len(sums.of_synapses(self.cell.sensory)[0]))
         if not sensory:
-            opened, matrix, bias = terms[0]
-            terms[0] = (opened, matrix, bias + sums.at_rest(self.cell.leak_current, self.cell.leak))
+            value, matrix, bias = terms[0]
+            terms[0] = (value, matrix, bias + sums.at_rest(self.cell.leak_current, self.cell.leak))
         total = b.linear(*terms[0])
         for term in terms[1:]:
             total = b.add(total, b.linear(*term))

@@ -87,6 +87,22 @@ class Affine:
         """The whole matrix, (features, raw)."""
         return self.times(np.eye(len(self.offset)))
 
+    def scaled_selection(self) -> tuple[NDArray[np.int64], Floats, Floats] | None:
+        """Return order, scale and offset (features,) of ``scale * raw[order] + offset``, or None where it is more."""
+        order, scale, start = [], [], 0
+        for block in self.blocks:
+            if block.matrix is None:
+                order.append(np.arange(block.raw) if block.order is None else block.order)
+                scale.append(np.ones(block.features))
+            else:
+                if (np.count_nonzero(block.matrix, axis=1) > 1).any():
+                    return None
+                order.append(np.abs(block.matrix).argmax(axis=1))
+                scale.append(block.matrix.sum(axis=1))
+            order[-1] = order[-1] + start
+            start += block.raw
+        return np.concatenate(order), np.concatenate(scale), self.offset
+
     def times(self, weight: Floats) -> Floats:
         """Return weight @ matrix: (out, features) → (out, raw)."""
         ends = np.cumsum([block.features for block in self.blocks])[:-1]
