@@ -26,18 +26,16 @@ def cfc_state_affine(mode: CfCMode, units: int, amplitude: Floats | None = None,
 
 
 def cfc_state(builder: GraphBuilder, z: str, mode: CfCMode, units: int) -> str:
-    """Return the raw new state (1, units) from the scaled pre-activations (1, gates·units or more).
+    """Return the raw new state (1, units) from the scaled pre-activations (1, gates·units).
 
     ``default``: with a = tanh(ff1), b = tanh(ff2) and t = tanh(gate / 2), so that sigmoid(gate) = (1 + t) / 2, the
     state is half of ``(a + b) + t * (b - a)``. ``no_gate``: half of ``2 a + b + t * b``. ``pure``: amplitude less
     ``amplitude * exp(-decay)`` times ``f * exp(-|f|)``.
     """
     if mode == "pure":
-        z = builder.slice(z, 1, 0, units)
         negative = builder.multiply(builder.unary("abs", z), np.array([-1.0]))
         return builder.multiply(z, builder.unary("exp", negative))
-    rest = builder.shape(z)[1] - 3 * units
-    a, b, t = builder.split(builder.tanh(z), 1, (units, units, units, rest) if rest else (units, units, units))[:3]
+    a, b, t = builder.split(builder.tanh(z), 1, (units, units, units))
     if mode == "default":
         return builder.add(builder.add(a, b), builder.multiply(t, builder.subtract(b, a)))
     return builder.add(builder.add(a, builder.add(a, b)), builder.multiply(t, b))

@@ -16,7 +16,7 @@ import numpy as np
 from edgelnn.models.cfc import CfCMode
 from edgelnn_export.graph_builder import GraphBuilder
 from edgelnn_export.lowering.cells import cfc_gate_scale, cfc_state, cfc_state_affine
-from edgelnn_export.lowering.signals import Affine, Floats, Steps, Vector, filled, join_features, steps_of
+from edgelnn_export.lowering.signals import Affine, Floats, Steps, Vector, join_features, steps_of
 from edgelnn_export.lowering.weights import CfCCell, CfCStack
 
 __all__ = ["lower_skewed_cfc"]
@@ -109,36 +109,33 @@ def lower_skewed_cfc(
     return results[0] if len(results) == 1 else join_features(builder, results[0], results[1])
 
 
-def _drive(builder: GraphBuilder, places: tuple[Place, ...], sequence: Steps, mode: CfCMode) -> list[str]:
-    """Return for every step (1, gates·units, filled): the input's product where cells read it, zeros elsewhere.
-
-    The zeros are rows of the weight: cheaper than any operator that would put them there.
+def _drive(builder: GraphBuilder, places: Sequence[Place], sequence: Steps, mode: CfCMode) -> list[str]:
+    """Return for every step (1, gates·units): the input's product where cells read the input, zeros elsewhere.
 
     For a cell that reads backward, the product at step t is that of the input's step ``steps - 1 - t``.
     """
-    scale = cfc_gate_scale(mode)
-    cells = Cells(places, ())
+    gates = len(cfc_gate_scale(mode))
+    units = sum(place.cell.units for place in places)
     total = ""
-    for backward in (False, True):
-        rows = np.zeros((len(scale), cells.units, sequence.features))
-        for place in places:
-            if place.depth == 0 and place.backward == backward:
-                start = cells.start(place)
-                rows[:, start : start + place.cell.units] = place.cell.inputs * scale[:, None, None]
-        if rows.any():
-            weight = filled(rows.reshape(-1, sequence.features))
-            product = sequence.read(builder, weight, np.zeros(len(weight)))
-            if backward:
+    start = 0
+    for place in places:
+        if place.depth == 0:
+            rows = place.cell.inputs * cfc_gate_scale(mode)[:, None, None]
+            product = sequence.read(builder, rows.reshape(-1, rows.shape[2]), np.zeros(rows.shape[0] * rows.shape[1]))
+            if place.backward:
                 shape = builder.shape(product)
                 product = builder.add_node("reverse", (builder.reshape(product, (1, *shape)),), axis=1)[0]
-                product = builder.reshape(product, shape)
-            total = builder.add(total, product) if total else product
-    width = builder.shape(total)[1]
+            apart = builder.reshape(product, (sequence.steps, gates, place.cell.units))
+            after = units - start - place.cell.units
+            wide = builder.add_node("pad_zeros", (apart,), axis=2, before=start, after=after)[0]
+            total = builder.add(total, wide) if total else wide
+        start += place.cell.units
+    width = gates * units
     return list(builder.split(builder.reshape(total, (1, sequence.steps * width)), 1, (width,) * sequence.steps))
 
 
 def _recurrence(cells: Cells, before: Cells, mode: CfCMode) -> tuple[Floats, Floats]:
-    """Return the block matrix (gates·units, raw of `before`) and the bias (gates·units,) of one round, filled.
+    """Return the block matrix (gates·units, raw of `before`) and the bias (gates·units,) of one round.
 
     Cells without a step to work on get a bias of zero, which gives a raw state of zero. In the modes where that is a
     state of zero they need no more, and all rounds share one matrix; in mode ``pure`` their rows and columns are
@@ -161,4 +158,4 @@ def _recurrence(cells: Cells, before: Cells, mode: CfCMode) -> tuple[Floats, Flo
             for gate in range(len(scale)):
                 matrix[gate, rows, columns] = source.affine.times(weight[gate] * scale[gate])
                 bias[gate, rows] += weight[gate] @ source.affine.offset * scale[gate]
-    return filled(matrix.reshape(len(scale) * cells.units, -1)), filled(bias.reshape(-1))
+    return matrix.reshape(len(scale) * cells.units, -1), bias.reshape(-1)

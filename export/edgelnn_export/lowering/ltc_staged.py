@@ -153,20 +153,16 @@ class _Solver:
         none, one = np.zeros((count, count)), np.eye(count)
         matrix = np.block([[none, one], [none, one], [one, none]])
         rows = self._per_step(Sums(neurons, matrix, np.repeat([0.0, 1.0, 0.0], count)))
-        # Steps stand innermost with the neurons, solver steps outside: broadcasting over long stretches is cheap.
-        flat = (1, 1, self.steps * count)
-        d, one_and_d, n = (b.reshape(part, flat) for part in b.split(rows, 1, (count, count, count)))
+        by_step = b.reshape(rows, (1, self.steps, 1, 3 * count))
+        d, one_and_d, n = b.split(by_step, 3, (count, count, count))
         limit = b.divide(n, d)
-        powers = -np.arange(unfolds + 1.0).reshape(1, -1, 1)
-        decays, decay = b.split(b.unary("exp", b.multiply(b.unary("log", one_and_d), powers)), 1, (unfolds, 1))
-        gained = b.subtract(limit, b.multiply(limit, decay))
-        by_step = (1, self.steps, count)
-        ends = scan_recursion(b, b.reshape(decay, by_step), b.reshape(gained, by_step))
-        begin = b.reshape(b.shift(ends, 1, 1), flat)
+        powers = -np.arange(unfolds + 1.0).reshape(1, 1, -1, 1)
+        decays, decay = b.split(b.unary("exp", b.multiply(b.unary("log", one_and_d), powers)), 2, (unfolds, 1))
+        ends = scan_recursion(b, decay, b.subtract(limit, b.multiply(limit, decay)))
+        begin = b.shift(ends, 1, 1)
         before = b.add(b.multiply(decays, b.subtract(begin, limit)), limit)
-        before = b.transpose(b.reshape(before, (1, unfolds, self.steps, count)), (0, 2, 1, 3))
-        every = (self.steps * unfolds, count)
-        return Solved(neurons, b.reshape(before, every), b.reshape(ends, by_step[1:]), identity(count))
+        flat, every = (self.steps, count), (self.steps * unfolds, count)
+        return Solved(neurons, b.reshape(before, every), b.reshape(ends, flat), identity(count))
 
     def _core(self, neurons: NDArray[np.int64], solved: list[Solved]) -> Solved:
         """Solve neurons whose synapses have to be opened in every solver step."""
@@ -265,7 +261,7 @@ class _Solver:
             return self.builder.linear(rows, np.zeros((len(resting), self.builder.shape(rows)[1])), resting)
         opened = self.opening.open(self.builder, rows, affine, synapses)
         matrix, opening_constant = self.opening.effect(effect)
-        return self.builder.linear(opened.value, opened.spread(matrix), resting + opening_constant)
+        return self.builder.linear(opened, matrix, resting + opening_constant)
 
     def _per_solver_step(self, sums: Sums, solved: list[Solved]) -> str:
         """Return (solver steps, rows): the same, with what the neurons solved so far add, of which some do."""
@@ -276,13 +272,11 @@ class _Solver:
             synapses, effect = sums.of_synapses(between)
             if len(synapses):
                 own = replace(synapses, source=np.searchsorted(stage.neurons, synapses.source))
-                opened = self.opening.open(b, stage.before, stage.affine, own)
-                matrix, bias = self.opening.effect(effect)
-                terms.append((opened.value, opened.spread(matrix), bias))
+                terms.append((self.opening.open(b, stage.before, stage.affine, own), *self.opening.effect(effect)))
         sensory = bool(len(sums.of_synapses(self.cell.sensory)[0]))
         if not sensory:
-            value, matrix, bias = terms[0]
-            terms[0] = (value, matrix, bias + sums.at_rest(self.cell.leak_current, self.cell.leak))
+            opened, matrix, bias = terms[0]
+            terms[0] = (opened, matrix, bias + sums.at_rest(self.cell.leak_current, self.cell.leak))
         total = b.linear(*terms[0])
         for term in terms[1:]:
             total = b.add(total, b.linear(*term))

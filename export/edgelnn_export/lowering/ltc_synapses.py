@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgelnn_export.graph_builder import GraphBuilder
-from edgelnn_export.lowering.signals import Affine, Floats, absorb, filled
+from edgelnn_export.lowering.signals import Affine, Floats, absorb
 from edgelnn_export.lowering.weights import SynapseTable
 
-__all__ = ["Opened", "Opening", "Sums", "one_hot", "plain_sums", "sigmoid"]
+__all__ = ["Opening", "Sums", "one_hot", "plain_sums", "sigmoid"]
 
 
 def sigmoid(x: Floats) -> Floats:
@@ -25,37 +25,6 @@ def one_hot(synapses: SynapseTable, sources: int) -> Floats:
     matrix = np.zeros((len(synapses), sources))
     matrix[np.arange(len(synapses)), synapses.source] = synapses.gain
     return matrix
-
-
-@dataclass(frozen=True)
-class Opened:
-    """The raw openness of synapses.
-
-    Attributes:
-        value: (rows, width).
-        place: (synapses,) where each one stands.
-        width: How many numbers there are a row; what stands nowhere in `place` means nothing.
-    """
-
-    value: str
-    place: NDArray[np.int64]
-    width: int
-
-    def spread(self, matrix: Floats) -> Floats:
-        """Return the matrix (rows, width) that does to `value` what `matrix` (rows, synapses) does to the synapses."""
-        wide = np.zeros((len(matrix), self.width))
-        wide[:, self.place] = matrix
-        return wide
-
-
-def _slots(source: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
-    """Return (synapses,) which of its source's synapses each one is, and how many the busiest source has."""
-    slot = np.zeros(len(source), np.int64)
-    taken: dict[int, int] = {}
-    for index, one in enumerate(source.tolist()):
-        slot[index] = taken.get(one, 0)
-        taken[one] = int(slot[index]) + 1
-    return slot, max(taken.values(), default=0)
 
 
 @dataclass(frozen=True)
@@ -81,13 +50,14 @@ class Opening:
         return builder.tanh(value) if self.halved else builder.sigmoid(value)
 
     def effect(self, weight: Floats) -> tuple[Floats, Floats]:
-        """Return matrix and constant that give ``weight @ open`` from the raw openness, (rows, synapses)."""
+        """Return matrix and constant that give ``weight @ open`` from what `open` returns."""
+        matrix = self.filled(weight, axis=1)
         if not self.halved:
-            return weight, np.zeros(len(weight))
-        return weight / 2, weight.sum(axis=1) / 2
+            return matrix, np.zeros(len(weight))
+        return matrix / 2, weight.sum(axis=1) / 2
 
-    def open(self, builder: GraphBuilder, rows: str, affine: Affine, synapses: SynapseTable) -> Opened:
-        """Return the raw openness of synapses, in the order that is cheapest to compute.
+    def open(self, builder: GraphBuilder, rows: str, affine: Affine, synapses: SynapseTable) -> str:
+        """Return (rows, synapses): the raw openness of synapses.
 
         Args:
             builder: Where to.
@@ -95,36 +65,16 @@ class Opening:
             affine: From raw to the values that the synapses' sources are numbered in.
             synapses: Which.
         """
-        count, raw = builder.shape(rows)
-        read = affine.scaled_selection()
-        slot, slots = _slots(synapses.source)
-        if read is not None and self._broadcasts(count, raw, slots, len(synapses)):
-            order, scale, offset = read[0][synapses.source], read[1][synapses.source], read[2][synapses.source]
-            gain, bias = np.zeros((2, slots, raw))
-            gain[slot, order] = synapses.gain * scale * self.scale
-            bias[slot, order] = (synapses.bias + synapses.gain * offset) * self.scale
-            wide = builder.reshape(
-                builder.multiply(builder.reshape(rows, (count, 1, raw)), gain[None]), (count, slots * raw)
-            )
-            value = builder.add(wide, bias.reshape(1, -1)) if bias.any() else wide
-            return Opened(self.activate(builder, value), slot * raw + order, slots * raw)
         weight, bias = absorb(one_hot(synapses, len(affine.offset)), synapses.bias, affine)
-        value = builder.linear(rows, self.filled(weight * self.scale), self.filled(bias * self.scale))
-        return Opened(self.activate(builder, value), np.arange(len(synapses)), builder.shape(value)[1])
-
-    def _broadcasts(self, rows: int, raw: int, slots: int, synapses: int) -> bool:
-        """Return whether spreading values over synapses takes fewer instructions by broadcasting than by a product.
-
-        By what both took when measured, with ONNX Runtime and with XNNPACK.
-        """
-        stretch, each, base = (40, 2.8, 400) if self.halved else (250, 2.0, 8000)
-        idle = (slots * raw - synapses) * 7
-        broadcast = base + rows * (slots * (stretch + each * raw) + idle)
-        return broadcast < 0.42 * rows * raw * (synapses + -synapses % self.lanes)
+        return self.activate(
+            builder, builder.linear(rows, self.filled(weight * self.scale), self.filled(bias * self.scale))
+        )
 
     def filled(self, weight: Floats, axis: int = 0) -> Floats:
         """Return a weight or bias with zeros appended along an axis, to a multiple of `lanes`."""
-        return filled(weight, self.lanes, axis=axis)
+        widths = [(0, 0)] * weight.ndim
+        widths[axis] = (0, -weight.shape[axis] % self.lanes)
+        return np.pad(weight, widths)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ __all__ = [
     "Vector",
     "absorb",
     "dense",
-    "filled",
     "identity",
     "join_features",
     "selection",
@@ -87,22 +86,6 @@ class Affine:
         """The whole matrix, (features, raw)."""
         return self.times(np.eye(len(self.offset)))
 
-    def scaled_selection(self) -> tuple[NDArray[np.int64], Floats, Floats] | None:
-        """Return order, scale and offset (features,) of ``scale * raw[order] + offset``, or None where it is more."""
-        order, scale, start = [], [], 0
-        for block in self.blocks:
-            if block.matrix is None:
-                order.append(np.arange(block.raw) if block.order is None else block.order)
-                scale.append(np.ones(block.features))
-            else:
-                if (np.count_nonzero(block.matrix, axis=1) > 1).any():
-                    return None
-                order.append(np.abs(block.matrix).argmax(axis=1))
-                scale.append(block.matrix.sum(axis=1))
-            order[-1] = order[-1] + start
-            start += block.raw
-        return np.concatenate(order), np.concatenate(scale), self.offset
-
     def times(self, weight: Floats) -> Floats:
         """Return weight @ matrix: (out, features) → (out, raw)."""
         ends = np.cumsum([block.features for block in self.blocks])[:-1]
@@ -133,16 +116,6 @@ def absorb(weight: Floats, bias: Floats, affine: Affine) -> tuple[Floats, Floats
     ([[6.0, 0.0]], [11.0])
     """
     return affine.times(weight), bias + weight @ affine.offset
-
-
-def filled(weight: Floats, lanes: int = 8, *, axis: int = 0) -> Floats:
-    """Return a weight or bias with zeros appended along an axis, so that its length is a multiple of `lanes`.
-
-    XNNPACK computes outputs eight at a time, and takes for the last few alone as long as for many.
-    """
-    widths = [(0, 0)] * weight.ndim
-    widths[axis] = (0, -weight.shape[axis] % lanes)
-    return np.pad(weight, widths)
 
 
 def stacked(maps: Sequence[Affine]) -> Affine:
