@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import json
 from importlib import metadata
 
 import pytest
@@ -82,3 +83,11 @@ def test_names_can_be_completed_before_they_are_loaded(package):
 
 def test_the_version_is_the_distributions():
     assert edgelnn.__version__ == metadata.version("edgelnn")
+
+
+def test_the_reports_published_schema_says_what_its_dataclasses_say():
+    from edgelnn_profiling.report import FORMAT_VERSION, Report
+    from edgelnn_profiling.schema import build_schema, report_schema
+
+    built = build_schema(Report, name="report", version=FORMAT_VERSION)
+    assert json.loads(report_schema()) == built, "write it anew: python -m edgelnn_profiling.schema"

@@ -49,6 +49,8 @@ def test_every_folder_and_file_it_points_to_exists() -> None:
 def test_it_names_the_formats_versions_that_the_code_writes() -> None:
     from edgelnn.bundle import FORMAT_VERSION as BUNDLE
     from edgelnn.run import FORMAT_VERSION as RUN
+    from edgelnn_profiling.report import FORMAT_VERSION as REPORT
 
     assert f"A run folder (`format_version` {RUN})" in README
     assert f"A bundle (`format_version` {BUNDLE})" in README
+    assert f"A report (`format_version` {REPORT})" in README

@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 __all__ = ["profile", "shown_progress"]
 
 
+def _print_schema(wanted: bool) -> None:
+    if wanted:
+        from edgelnn_profiling.schema import report_schema
+
+        print_data(report_schema())
+        raise typer.Exit
+
+
 def profile(
     target: Annotated[Path, typer.Argument(metavar="TARGET", help="A bundle, or an .onnx or .tflite file.")],
     variants: Annotated[
@@ -38,6 +46,12 @@ def profile(
     ] = None,
     csv: Annotated[str | None, typer.Option("--csv", metavar="FILE", help="The same as CSV.")] = None,
     markdown: Annotated[str | None, typer.Option("--markdown", metavar="FILE", help="The same as Markdown.")] = None,
+    schema: Annotated[
+        bool,
+        typer.Option(
+            "--schema", callback=_print_schema, is_eager=True, help="Print the report's JSON Schema and exit."
+        ),
+    ] = False,
     force: Force = False,
 ) -> None:
     """Measure latency and memory of every variant, each in a process of its own without torch and onnx."""
