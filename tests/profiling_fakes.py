@@ -25,6 +25,7 @@ PI4: dict[str, Any] = {
     "features": ["asimd"],
     "architecture": "aarch64",
     "bits": 64,
+    "emulated": False,
     "cores": 4,
     "clock_min_hz": 600_000_000,
     "clock_max_hz": 1_500_000_000,

@@ -18,6 +18,7 @@ PI4 = Machine(
     features=("asimd",),
     architecture="aarch64",
     bits=64,
+    emulated=False,
     cores=4,
     clock_min_hz=600_000_000,
     clock_max_hz=1_500_000_000,
@@ -86,6 +87,10 @@ def test_32_bits_are_told_what_they_lack() -> None:
 
 def test_a_newer_python_is_called_untried() -> None:
     assert find("python", replace(PI4, python="3.14.1")).verdict == "note"
+
+
+def test_an_emulator_is_noticed() -> None:
+    assert "emulated" in find("emulator", replace(PI4, emulated=True)).text
 
 
 def test_load_memory_and_swap_are_noticed() -> None:

@@ -266,12 +266,14 @@ PROVOKED: dict[str, dict[str, Any]] = {
     "held_back_before": {"states": ({"throttled": 0x50000}, {"throttled": 0x50000})},
     "unwatched": {"states": ({"clocks_hz": [], "throttled": None},) * 2},
     "virtual": {"machine": {"features": ["avx2", "hypervisor"]}},
+    "emulated": {"machine": {"emulated": True}},
     "too_many_threads": {"plan": {"threads": (8,)}},
     "means": {"timing": {"warm_up": {"means_of": 4}}},
     "few_samples": {"timing": {"samples": 5}},
     "few_windows": {"plan": {"rounds": 1}},
 }
 INVALIDATING = {
+    "emulated",
     "parity_failed",
     "not_measured",
     "under_voltage",

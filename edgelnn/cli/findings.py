@@ -44,6 +44,8 @@ def judge_machine(machine: Machine, state: State) -> Iterator[Finding]:
     name = machine.board or machine.cpu or "unknown CPU"
     size = format_bytes(machine.memory_bytes) if machine.memory_bytes else "unknown memory"
     yield Finding("machine", "good", f"{name}, {machine.architecture}, {machine.cores} cores, {size}")
+    if machine.emulated:
+        yield Finding("emulator", "note", "this machine is emulated: its times and memory mean nothing")
     yield _python(machine)
     yield _int8(machine)
     yield _governor(state)

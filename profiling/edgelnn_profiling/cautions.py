@@ -19,6 +19,7 @@ __all__ = ["Caution", "CautionKind", "find_cautions"]
 CautionKind = Literal[
     "parity_failed",
     "not_measured",
+    "emulated",
     "under_voltage",
     "throttled",
     "clock_changed",
@@ -53,6 +54,11 @@ _TEXTS: dict[str, tuple[bool, str, str]] = {
         "export the bundle again, or install the runtime version that the manifest names",
     ),
     "not_measured": (True, "its row is empty or incomplete", "see the error of that row"),
+    "emulated": (
+        True,
+        "an emulator's times and memory say nothing about the machine it stands for",
+        "measure on a real one; --target and `count_instructions` count instructions, which emulation keeps exact",
+    ),
     "under_voltage": (
         True,
         "a board without enough power slows its CPU down",
@@ -160,6 +166,8 @@ def _make(kind: CautionKind, seen: str, result: Result | None = None) -> Caution
 
 
 def _about_machine(results: Sequence[Result], machine: Machine, before: State, after: State) -> Iterator[Caution]:
+    if machine.emulated:
+        yield _make("emulated", f"an emulator carries this {machine.board or machine.architecture}")
     processes = [process for result in results if result.timing for process in result.timing.processes]
     states = [before, *(state for process in processes for state in (process.before, process.after)), after]
     bits = 0

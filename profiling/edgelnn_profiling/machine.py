@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgelnn_profiling.emulator import is_emulated
+
 __all__ = ["Machine", "MachineFiles", "is_arm32", "read_machine"]
 
 _ARM_PARTS = {
@@ -51,6 +53,7 @@ class Machine:
         features: Of the CPU's features those that matter to runtimes, sorted.
         architecture: ``aarch64``, ``x86_64``, …, of the kernel.
         bits: Of this Python: 32 or 64. A kernel of 64 bits can carry a system of 32.
+        emulated: Whether an emulator of another CPU was noticed underneath.
         cores: CPUs that this process may use.
         clock_min_hz, clock_max_hz: Limits of the first CPU's clock.
         memory_bytes, swap_bytes: In all.
@@ -65,6 +68,7 @@ class Machine:
     features: tuple[str, ...]
     architecture: str
     bits: int
+    emulated: bool
     cores: int
     clock_min_hz: int | None
     clock_max_hz: int | None
@@ -130,6 +134,7 @@ def read_machine(root: str | os.PathLike[str] = "/") -> Machine:
         features=tuple(sorted(flags & _TELLING)),
         architecture=platform.machine(),
         bits=struct.calcsize("P") * 8,
+        emulated=is_emulated(),
         cores=usable_cores(),
         clock_min_hz=_kilohertz(files.number(f"{frequency}/cpuinfo_min_freq")),
         clock_max_hz=_kilohertz(files.number(f"{frequency}/cpuinfo_max_freq")),
