@@ -29,7 +29,17 @@ if TYPE_CHECKING:
     from edgelnn.training.history import EpochRecord
     from edgelnn.training.metrics import Metrics
 
-__all__ = ["ENVIRONMENT", "EXPERIMENT", "FIGURES", "FORMAT_VERSION", "HISTORY", "METRICS", "WEIGHTS", "Run"]
+__all__ = [
+    "ENVIRONMENT",
+    "EXPERIMENT",
+    "FIGURES",
+    "FORMAT_VERSION",
+    "HISTORY",
+    "JUDGED",
+    "METRICS",
+    "WEIGHTS",
+    "Run",
+]
 
 FORMAT_VERSION = 1
 EXPERIMENT = "experiment.toml"
@@ -38,6 +48,7 @@ METRICS = "metrics.json"
 HISTORY = "history.csv"
 ENVIRONMENT = "environment.json"
 FIGURES = "figures"
+JUDGED: tuple[SplitName, ...] = ("val", "test")
 
 
 @dataclass(frozen=True)
@@ -47,8 +58,8 @@ class Run:
     Attributes:
         folder: Where it is.
         experiment: What was trained.
-        metrics: By split: ``val`` and ``test``.
-        best_epoch: The epoch whose weights were kept, from 1.
+        metrics: By split: ``val`` and ``test``; empty where weights were imported without the data being there.
+        best_epoch: The epoch whose weights were kept, from 1; 0 where they were imported.
         environment: Contents of ``environment.json``.
     """
 
@@ -79,8 +90,9 @@ class Run:
         written = _read_json(folder / METRICS)
         try:
             metrics: dict[SplitName, Metrics] = {
-                "val": Metrics.from_dict(written["val"]),
-                "test": Metrics.from_dict(written["test"]),
+                split: Metrics.from_dict(written[split])
+                for split in JUDGED
+                if split in written or "imported" not in environment
             }
             best_epoch = int(written["best_epoch"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -173,7 +185,7 @@ class Run:
         if root is not None:
             data = data.model_copy(update={"root": str(root)})
         dataset = load_experiment_dataset(data)
-        if dataset.digest != self._data("digest"):
+        if self._data("digest") not in (None, dataset.digest):  # None: imported where the data were not
             raise DataError(
                 f"{dataset.name} from {dataset.source} is not the data that {self.folder} was trained on: its digest "
                 f"is {dataset.digest[:12]}, the run's {self._data('digest')[:12]}. Restore the data, or train again."

@@ -19,6 +19,7 @@ from edgelnn.cli import (
     evaluate,
     experiments,
     export,
+    import_weights,
     inspect,
     predict,
     profile,
@@ -65,6 +66,7 @@ app.command("demo", rich_help_panel=PATH)(demo.demo)
 app.command("train", rich_help_panel=PATH)(train.train)
 app.command("export", rich_help_panel=PATH)(export.export)
 app.command("profile", rich_help_panel=PATH)(profile.profile)
+app.command("import", rich_help_panel=PATH)(import_weights.import_weights)
 app.command("predict", rich_help_panel=PATH)(predict.predict)
 app.command("evaluate", rich_help_panel=JUDGE)(evaluate.evaluate)
 app.command("compare", rich_help_panel=JUDGE)(compare.compare)

@@ -21,10 +21,12 @@ def compare_runs(folders: Sequence[Path]) -> Found:
     from edgelnn.run import Run
 
     runs = [Run.load(folder) for folder in folders]
-    first = runs[0].metrics["test"]
+    figures = ("auc", "accuracy", "sensitivity", "specificity", "f1")
+    judged = [run.metrics["test"] for run in runs if "test" in run.metrics]
+    first = runs[0].metrics.get("test")
     records, rows = [], []
     for folder, run in zip(folders, runs, strict=True):
-        test, model = run.metrics["test"], run.environment.get("model", {})
+        test, model = run.metrics.get("test"), run.environment.get("model", {})
         trainable = model.get("parameters", {}).get("trainable")
         records.append(
             {
@@ -32,21 +34,20 @@ def compare_runs(folders: Sequence[Path]) -> Found:
                 "experiment": run.experiment.name,
                 "dataset": run.experiment.data.name,
                 "trainable": trainable,
-                "test": test.to_dict(),
+                "test": None if test is None else test.to_dict(),
             }
         )
-        figures = (test.auc, test.accuracy, test.sensitivity, test.specificity, test.f1)
-        low, high = test.intervals.get("auc", (None, None))
+        low, high = (None, None) if test is None else test.intervals.get("auc", (None, None))
         rows.append(
             (
                 str(folder),
                 format_count(trainable),
-                *map(format_figure, figures),
+                *(format_figure(getattr(test, name, None)) for name in figures),
                 NOTHING if low is None or high is None else f"{low:.3f} to {high:.3f}",
-                _difference(test.auc, first.auc),
+                _difference(getattr(test, "auc", None), getattr(first, "auc", None)),
             )
         )
-    positive = f" ({first.positive_class})" if first.positive_class else ""
+    positive = f" ({judged[0].positive_class})" if judged and judged[0].positive_class else ""
     columns = (
         Column("run"),
         Column("parameters", number=True, spare=3),
@@ -188,7 +189,7 @@ def _doubts_about_data(described: Sequence[tuple[Path, Any]]) -> list[str]:
         f"{folder} was judged on {data['name']} (digest {data['digest'][:8]}), {first_folder} on {first['name']} "
         f"({first['digest'][:8]}): their figures are not comparable."
         for folder, data in others
-        if data["digest"] != first["digest"]
+        if None not in (data["digest"], first["digest"]) and data["digest"] != first["digest"]
     ]
 
 

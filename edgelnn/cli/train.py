@@ -12,7 +12,6 @@ import typer
 from edgelnn.cli.formatting import format_count, format_figure, metrics_tables
 from edgelnn.cli.options import DataRoot, Force, Json, Out, Threads
 from edgelnn.cli.output import Column, build_table, message, next_step, print_data, print_json, show
-from edgelnn.errors import ConfigError
 
 if TYPE_CHECKING:
     from edgelnn.data import Dataset
@@ -168,18 +167,11 @@ def _describe(experiment: Experiment, *, json: bool) -> None:
 
 def _facts_of_data(experiment: Experiment) -> dict[str, Any]:
     """Return image shape, task and number of classes, without loading the data where its name tells."""
-    from edgelnn.data import list_datasets
+    from edgelnn.data.facts import known_facts
 
-    spec = experiment.data
-    for info in list_datasets():
-        if info.name == spec.name:
-            if spec.size not in info.sizes:
-                sizes = ", ".join(map(str, info.sizes))
-                raise ConfigError(
-                    f"got size={spec.size}; {info.name} comes in {sizes}. Pass --set data.size={info.sizes[0]}."
-                )
-            shape = (*(spec.size for _ in range(3 if info.is_volume else 2)), info.channels)
-            return {"image_shape": shape, "task": info.task, "classes": info.classes}
+    known = known_facts(experiment.data.name, experiment.data.size)
+    if known is not None:
+        return {"image_shape": known.image_shape, "task": known.task, "classes": known.classes}
     dataset = _load_data(experiment)
     return {"image_shape": dataset.image_shape, "task": dataset.task, "classes": len(dataset.class_names)}
 

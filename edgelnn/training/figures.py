@@ -67,7 +67,7 @@ class Results:
     Attributes:
         name: The experiment's.
         dataset: Whose test split was judged.
-        history: One record an epoch.
+        history: One record an epoch; none where weights were imported.
         best_epoch: The epoch whose weights were kept.
         probabilities: (n, classes) float64 on the test split.
         metrics: On the test split.
@@ -97,7 +97,8 @@ def draw_figures(results: Results, folder: Path) -> tuple[Path, ...]:
     from edgelnn.training.charts import draw_confusion, draw_curves, draw_labels, draw_roc
     from edgelnn.training.pictures import draw_samples
 
-    drawers: dict[str, Callable[[Results], Figure]] = {"curves": draw_curves, "roc": draw_roc}
+    drawers: dict[str, Callable[[Results], Figure]] = {"curves": draw_curves} if results.history else {}
+    drawers["roc"] = draw_roc
     if results.metrics.confusion is not None:
         drawers["confusion"] = draw_confusion
     else:

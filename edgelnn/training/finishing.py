@@ -16,7 +16,19 @@ from edgelnn.atomic import write_bytes_atomically, write_text_atomically
 from edgelnn.data.dataset import Dataset, SplitName
 from edgelnn.decisions import class_probabilities
 from edgelnn.errors import DataError, TrainingError
-from edgelnn.run import ENVIRONMENT, FIGURES, FORMAT_VERSION, HISTORY, METRICS, WEIGHTS, Run, read_environment
+from edgelnn.models import Classifier
+from edgelnn.preprocessing import Preprocessing
+from edgelnn.run import (
+    ENVIRONMENT,
+    FIGURES,
+    FORMAT_VERSION,
+    HISTORY,
+    JUDGED,
+    METRICS,
+    WEIGHTS,
+    Run,
+    read_environment,
+)
 from edgelnn.training.checkpoint import CHECKPOINT, Progress
 from edgelnn.training.epochs import Epochs
 from edgelnn.training.experiment import Experiment
@@ -26,9 +38,7 @@ from edgelnn.training.metrics import Metrics, evaluate_predictions
 from edgelnn.training.prediction import predict_probabilities
 from edgelnn.training.quantization_aware import RECIPE
 
-__all__ = ["finish_run"]
-
-JUDGED: tuple[SplitName, ...] = ("val", "test")
+__all__ = ["finish_run", "judge"]
 
 
 def finish_run(
@@ -61,12 +71,12 @@ def finish_run(
     quantized: dict[SplitName, Metrics] = {}
     if epochs.quantization is not None:
         epochs.calibrate()
-        quantized = {split: _judge(epochs, dataset, split)[1] for split in JUDGED}
+        quantized = {split: judge(epochs.classifier, dataset, split, epochs.preprocessing)[1] for split in JUDGED}
         epochs.quantization.remove()
     probabilities: dict[SplitName, NDArray[np.floating[Any]]] = {}
     metrics: dict[SplitName, Metrics] = {}
     for split in JUDGED:
-        probabilities[split], metrics[split] = _judge(epochs, dataset, split)
+        probabilities[split], metrics[split] = judge(epochs.classifier, dataset, split, epochs.preprocessing)
     environment = read_environment(folder)
     environment["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
     environment["training_s"] = round(sum(record.duration_s for record in progress.history), 3)
@@ -102,10 +112,22 @@ def finish_run(
     return replace(run, folder=workplace.folder)
 
 
-def _judge(epochs: Epochs, dataset: Dataset, split: SplitName) -> tuple[NDArray[np.floating[Any]], Metrics]:
-    """Return the probabilities (n, classes) for a split and their figures of merit."""
-    outputs = predict_probabilities(epochs.classifier, dataset[split].images, epochs.preprocessing)
-    kind, classes = epochs.classifier.output_kind, len(dataset.class_names)
+def judge(
+    classifier: Classifier, dataset: Dataset, split: SplitName, preprocessing: Preprocessing
+) -> tuple[NDArray[np.floating[Any]], Metrics]:
+    """Return the probabilities (n, classes) for a split and their figures of merit.
+
+    Args:
+        classifier: To judge.
+        dataset: Of which the split is one.
+        split: Its name.
+        preprocessing: From pixels to inputs.
+
+    Raises:
+        TrainingError: The figures of merit are not defined.
+    """
+    outputs = predict_probabilities(classifier, dataset[split].images, preprocessing)
+    kind, classes = classifier.output_kind, len(dataset.class_names)
     probabilities = class_probabilities(outputs.astype(np.float64), kind, classes)
     try:
         metrics = evaluate_predictions(

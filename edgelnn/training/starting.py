@@ -130,7 +130,7 @@ def begin_with(run: Run, classifier: Classifier, dataset: Dataset, listener: Tra
                 "or without --from."
             )
     classifier.load_state_dict(run.load_classifier().state_dict())
-    if run.environment["data"]["digest"] != dataset.digest:
+    if run.environment["data"]["digest"] not in (None, dataset.digest):
         listener.on_note(
             f"{run.folder} was trained on other data than it is tuned on: images that one of them tests on, the other "
             "may have trained on."
