@@ -29,7 +29,7 @@ def format_seconds(seconds: float | None) -> str:
     >>> format_seconds(1.2345e-5), format_seconds(0.0213), format_seconds(4.5), format_seconds(75)
     ('12.3 µs', '21.3 ms', '4.50 s', '1:15 min')
     """
-    from edgelnn_profiling.writers import format_seconds as format_short
+    from edgelnn_profiling.writers.units import format_seconds as format_short
 
     if seconds is None:
         return NOTHING
@@ -42,7 +42,7 @@ def format_bytes(size: int | None) -> str:
     >>> format_bytes(812), format_bytes(51_669), format_bytes(39_400_000)
     ('812 B', '51.7 kB', '39.4 MB')
     """
-    from edgelnn_profiling.writers import format_bytes as format_known
+    from edgelnn_profiling.writers.units import format_bytes as format_known
 
     return NOTHING if size is None else format_known(size)
 

@@ -18,7 +18,6 @@ from edgelnn.errors import ConfigError, ProfileError, WriteError
 
 if TYPE_CHECKING:
     from edgelnn_profiling import Progress, Report
-    from edgelnn_profiling.cautions import Caution
 
 __all__ = ["profile", "shown_progress"]
 
@@ -122,21 +121,18 @@ def _write(name: str, text: str, force: bool) -> None:
 
 
 def _show(report: Report) -> None:
-    from edgelnn.cli.report_tables import cost_table, heading, memory_table, time_table
+    from edgelnn.cli.report_tables import screen_parts
 
-    show(heading(report), "", time_table(report), "", cost_table(report), "", memory_table(report))
+    show(*screen_parts(report))
 
 
 def _warn(report: Report) -> None:
     """Say what to think of before trusting the figures; what concerns many variants alike, once."""
-    same: dict[str, list[Caution]] = {}
-    for caution in report.cautions:
-        same.setdefault(caution.kind, []).append(caution)
-    for first, *others in same.values():
-        where = f"{first.variant}: " if first.variant else ""
-        more = f" (and {len(others)} more like this)" if others else ""
-        message(f"{'✗' if first.invalidates else '!'} {where}{first.seen}{more}", color="yellow")
-        message(f"    {first.matters};\n    {first.advice}.")
+    from edgelnn_profiling.writers.sentences import doubts_of
+
+    for doubt in doubts_of(report):
+        message(f"{'✗' if doubt.invalidates else '!'} {doubt.observation}", color="yellow")
+        message(f"    {doubt.matters};\n    {doubt.advice}.")
     if report.valid:
         message("✓ The report is valid.", color="green")
     else:
