@@ -113,7 +113,7 @@ def machine_facts(report: Report) -> list[tuple[str, str]]:
         "memory": None if machine.memory_bytes is None else f"{format_bytes(machine.memory_bytes)}{swap}",
         "system": machine.system,
         "kernel": machine.kernel,
-        "emulated by": machine.emulator,
+        "emulated": "yes" if machine.emulated else None,
         "Python": machine.python,
         **machine.versions,
         **{result.runtime: result.runtime_version for result in report.results if result.runtime is not None},
