@@ -8,10 +8,12 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MPLBACKEND"] = "Agg"
 
+import importlib
 import ipaddress
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,6 +58,29 @@ def _no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: 
 def rng() -> np.random.Generator:
     """A seeded source of random numbers."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def torchvision() -> ModuleType:
+    """torchvision, with the operators declared that a published wheel lacks beside the CPU build of torch.
+
+    Backbones use none of them; without their names the wheel does not import.
+    """
+    for name in ("nms", "qnms"):
+        try:
+            return importlib.import_module("torchvision")
+        except RuntimeError as error:
+            if f"torchvision::{name} does not exist" not in str(error):
+                raise
+        import torch
+
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _LIBRARIES.append(library)
+    return importlib.import_module("torchvision")
+
+
+_LIBRARIES: list[object] = []  # what they declare is gone with them
 
 
 @pytest.fixture(scope="session")

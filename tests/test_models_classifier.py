@@ -16,6 +16,7 @@ from edgelnn.data.dataset import Task
 from edgelnn.errors import ConfigError, DataError
 from edgelnn.models import Classifier, build_classifier, describe
 from edgelnn.models.heads import Bidirectional, Dense, Liquid, Recurrent
+from edgelnn.models.parallel import Parallel
 from edgelnn.models.specification import ModelSpec
 
 IMAGE, VOLUME = (12, 10, 3), (9, 12, 10, 1)
@@ -340,6 +341,39 @@ def test_describes_a_volumes_stem_and_scan() -> None:
     assert words == (
         "image 9×12×10×1 → conv 4-6 → slices (12 steps of 6) → GRU 5, both directions, mean over steps → sigmoid of 3"
     )
+
+
+XY = {"kind": "parallel", "scans": [{"kind": "rows"}, {"kind": "columns", "reduce_to": 8}], "outputs": 4}
+
+
+def test_scans_side_by_side_have_heads_of_their_own_that_a_linear_layer_joins() -> None:
+    classifier = build({"kind": "cfc", "units": 9}, scan=XY).eval()
+    head, x = classifier.head, images(IMAGE)
+    assert isinstance(head, Parallel)
+    rows, columns = classifier.scan(classifier.feature_map(x))
+    first, second = head.branches
+    assert first.reduction is None
+    assert second.reduction is not None
+    reduced = second.reduction.linear(columns).relu()
+    assert reduced.shape == (len(x), IMAGE[1], 8)
+    said = torch.cat([first.head(rows), second.head(reduced)], 1)
+    assert said.shape == (len(x), 8)
+    torch.testing.assert_close(classifier(x), head.linear(said))
+    words = describe(classifier.spec, image_shape=IMAGE, task="binary-class", classes=2)
+    assert words == (
+        "image 12×10×3 → rows (12 steps of 30) | columns (10 steps of 36, reduced to 8) → "
+        "each CfC auto 9/4, last step, joined → softmax of 2"
+    )
+
+
+def test_steps_are_reduced_only_where_they_are_longer_than_wanted() -> None:
+    for wanted, features in ((7, 7), (30, 30), (64, 30)):
+        classifier = build(HEADS["gru-both"], scan={"kind": "rows", "reduce_to": wanted, "reduce_dropout": 0.5})
+        assert (classifier.reduction is not None) == (wanted < 30)
+        assert isinstance(classifier.head, Recurrent)
+        assert classifier.head.rnn.input_size == features
+    dropped = build(HEADS["linear"], scan={"kind": "rows", "reduce_to": 7, "reduce_dropout": 0.5}).train()
+    assert not torch.equal(dropped(images(IMAGE)), dropped(images(IMAGE)))
 
 
 def test_reading_a_specification_loads_no_torch() -> None:

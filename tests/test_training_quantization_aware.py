@@ -248,6 +248,21 @@ def test_weights_that_are_no_numbers_show(training):
         assert classifier(x).isnan().any()
 
 
+@pytest.mark.parametrize(
+    ("part", "fields", "words"),
+    [
+        ("stem", {"kind": "crnet", "resize": {"channels": 2}}, r"got stem\.resize; only convolutional stems"),
+        ("scan", {"kind": "rows", "reduce_to": 2}, r"got scan\.reduce_to; only"),
+        ("scan", {"kind": "parallel", "scans": [{"kind": "rows"}] * 2}, r"got scan\.kind='parallel'; only"),
+    ],
+)
+def test_models_whose_int8_is_not_known_here_are_refused(part, fields, words):
+    spec = Experiment.model_validate({part: fields, "head": {"kind": "dense"}}).model
+    classifier = build_classifier(spec, image_shape=(64, 64, 1), task="binary-class", classes=2)
+    with pytest.raises(ConfigError, match=words):
+        FakeQuantization(classifier)
+
+
 # --- the command line
 
 

@@ -11,8 +11,10 @@ from edgelnn.data.dataset import Task
 from edgelnn.errors import ConfigError, DataError
 from edgelnn.models.heads import Dense, Liquid, Recurrent, build_head
 from edgelnn.models.outputs import OutputActivation, choose_output
-from edgelnn.models.scans import Scan, build_scan
-from edgelnn.models.specification import ModelSpec, SlicesScan
+from edgelnn.models.parallel import Branch, Parallel
+from edgelnn.models.reduction import Reduction, build_reduction, reduced_features
+from edgelnn.models.scans import AnyScan, ParallelScans, build_scan
+from edgelnn.models.specification import HeadSpec, ModelSpec, ParallelScan, ScanSpec, SlicesScan
 from edgelnn.models.stems import build_stem, stem_map_shape
 
 __all__ = ["Classifier", "build_classifier", "build_classifier_scan"]
@@ -28,8 +30,10 @@ class Classifier(nn.Module):
         task: MedMNIST's name of the task.
         classes: Classes, or labels where the task is multi-label.
         stem: Image (or one slice of a volume) to feature map.
-        scan: Feature map to sequence.
-        head: Sequence to class scores.
+        scan: Feature map to sequence, or to several.
+        reduction: What each step passes through before the head; None where steps stay as they are, and where there are
+            several sequences, whose branches have reductions of their own.
+        head: Sequence to class scores; `Parallel` where there are several sequences.
         slice_axis: Spatial axis along which a volume is cut into slices for the stem; None for images.
         output_kind: What turns scores into probabilities: ``softmax`` or ``sigmoid``.
         outputs: Number of class scores.
@@ -43,8 +47,9 @@ class Classifier(nn.Module):
         task: Task,
         classes: int,
         stem: nn.Sequential,
-        scan: Scan,
-        head: Dense | Liquid | Recurrent,
+        scan: AnyScan,
+        reduction: Reduction | None,
+        head: Dense | Liquid | Recurrent | Parallel,
         output: tuple[OutputActivation, int],
     ) -> None:
         super().__init__()
@@ -54,6 +59,7 @@ class Classifier(nn.Module):
         self.classes = classes
         self.stem = stem
         self.scan = scan
+        self.reduction = reduction
         self.head = head
         self.slice_axis = _slice_axis(spec, image_shape)
         self.output_kind: OutputActivation = output[0]
@@ -74,7 +80,8 @@ class Classifier(nn.Module):
             raise DataError(f"got images of shape {tuple(x.shape)}; the classifier takes (n, {expected}).")
         if not len(x):
             return x.new_zeros(0, self.outputs)
-        scores: Tensor = self.head(self.scan(self.feature_map(x)))
+        read = self.scan(self.feature_map(x))
+        scores: Tensor = self.head(read if self.reduction is None else self.reduction(read))
         return scores
 
     def feature_map(self, x: Tensor) -> Tensor:
@@ -116,7 +123,7 @@ def build_classifier(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         stem = build_stem(spec.stem, _stem_input(spec, image_shape))
-        head = build_head(spec.head, steps=scan.steps, features=scan.features, scores=output[1])
+        reduction, head = _build_reader(spec.scan, spec.head, scan, output[1])
     return Classifier(
         spec,
         image_shape=tuple(image_shape),
@@ -124,12 +131,27 @@ def build_classifier(
         classes=classes,
         stem=stem,
         scan=scan,
+        reduction=reduction,
         head=head,
         output=output,
     )
 
 
-def build_classifier_scan(spec: ModelSpec, image_shape: tuple[int, ...]) -> Scan:
+def _build_reader(
+    spec: ScanSpec, head: HeadSpec, scan: AnyScan, scores: int
+) -> tuple[Reduction | None, Dense | Liquid | Recurrent | Parallel]:
+    """Return what makes class scores of what a scan reads: the reduction of its steps, and the head."""
+    if isinstance(spec, ParallelScan) and isinstance(scan, ParallelScans):
+        outputs = spec.outputs or scores
+        pairs = [_build_reader(one, head, part, outputs) for one, part in zip(spec.scans, scan.scans, strict=True)]
+        return None, Parallel([Branch(*pair) for pair in pairs], outputs, scores)
+    if isinstance(spec, ParallelScan) or isinstance(scan, ParallelScans):
+        raise TypeError("got a scan that was built from another specification")
+    features = reduced_features(spec, scan.features)
+    return build_reduction(spec, scan.features), build_head(head, steps=scan.steps, features=features, scores=scores)
+
+
+def build_classifier_scan(spec: ModelSpec, image_shape: tuple[int, ...]) -> AnyScan:
     """Return the scan of what the stem makes of an image; builds no weights.
 
     Raises:

@@ -6,7 +6,20 @@ from edgelnn.data.dataset import Task
 from edgelnn.models.classifier import build_classifier_scan
 from edgelnn.models.liquid_layers import layer_sizes
 from edgelnn.models.outputs import choose_output
-from edgelnn.models.specification import ConvStem, DenseHead, HeadSpec, ModelSpec, RecurrentHead
+from edgelnn.models.reduction import reduced_features
+from edgelnn.models.scans import AnyScan, ParallelScans
+from edgelnn.models.specification import (
+    BackboneStem,
+    ConvStem,
+    DenseHead,
+    HeadSpec,
+    IdentityStem,
+    ModelSpec,
+    ParallelScan,
+    RecurrentHead,
+    ScanSpec,
+    StemSpec,
+)
 
 __all__ = ["describe"]
 
@@ -28,13 +41,39 @@ def describe(spec: ModelSpec, *, image_shape: tuple[int, ...], task: Task, class
     """
     scan = build_classifier_scan(spec, image_shape)
     output, scores = choose_output(spec.head, task, classes)
-    parts = ["image " + "×".join(map(str, image_shape))]
-    if isinstance(spec.stem, ConvStem):
-        parts.append("conv " + "-".join(str(layer.channels) for layer in spec.stem.layers))
-    parts.append(f"{spec.scan.kind} ({scan.steps} step{'s' if scan.steps > 1 else ''} of {scan.features})")
-    parts.append(_head(spec.head, scores))
+    parts = ["image " + "×".join(map(str, image_shape)), *_stem(spec.stem), _scan(spec.scan, scan)]
+    if isinstance(spec.scan, ParallelScan):
+        parts.append(f"each {_head(spec.head, spec.scan.outputs or scores)}, joined")
+    else:
+        parts.append(_head(spec.head, scores))
     parts.append(f"{output} of {scores}")
     return " → ".join(parts)
+
+
+def _stem(stem: StemSpec) -> list[str]:
+    """Return the stem in words, nothing where it is the image itself."""
+    parts = []
+    if isinstance(stem, ConvStem):
+        parts.append("conv " + "-".join(str(layer.channels) for layer in stem.layers))
+    elif isinstance(stem, BackboneStem):
+        parts.append(f"{stem.kind} (frozen)" if stem.frozen else stem.kind)
+    elif not isinstance(stem, IdentityStem):
+        parts.append(stem.kind)
+    if stem.resize is not None:
+        size = (stem.resize.channels, stem.resize.height, stem.resize.width)
+        parts.append("resized to " + "×".join("·" if side is None else str(side) for side in size))
+    return parts
+
+
+def _scan(spec: ScanSpec, scan: AnyScan) -> str:
+    """Return the scan in words."""
+    if isinstance(spec, ParallelScan) and isinstance(scan, ParallelScans):
+        return " | ".join(_scan(one, part) for one, part in zip(spec.scans, scan.scans, strict=True))
+    if isinstance(spec, ParallelScan) or isinstance(scan, ParallelScans):
+        raise TypeError("got a scan that was built from another specification")
+    features = reduced_features(spec, scan.features)
+    reduced = "" if features == scan.features else f", reduced to {features}"
+    return f"{spec.kind} ({scan.steps} step{'s' if scan.steps > 1 else ''} of {scan.features}{reduced})"
 
 
 def _head(head: HeadSpec, scores: int) -> str:

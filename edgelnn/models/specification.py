@@ -8,9 +8,31 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from edgelnn.models.fields import Probability, Specification, Units
+from edgelnn.models.scan_specification import (
+    ChunksScan,
+    ParallelScan,
+    PatchesScan,
+    PlainScan,
+    ScanSpec,
+    SingleScanSpec,
+    SlicesScan,
+)
+from edgelnn.models.stem_specification import (
+    BackboneStem,
+    ConvLayer,
+    ConvStem,
+    CRNetStem,
+    IdentityStem,
+    MapSize,
+    StemSpec,
+)
 
 __all__ = [
+    "BackboneStem",
+    "CRNetStem",
     "CfCHead",
     "ChunksScan",
     "ConvLayer",
@@ -19,80 +41,20 @@ __all__ = [
     "HeadSpec",
     "IdentityStem",
     "LTCHead",
+    "MapSize",
     "ModelSpec",
+    "ParallelScan",
+    "PatchesScan",
     "PlainScan",
+    "Probability",
     "RecurrentHead",
     "ScanSpec",
+    "SingleScanSpec",
     "SlicesScan",
     "Specification",
     "StemSpec",
+    "Units",
 ]
-
-Units = Annotated[int, Field(ge=1, le=4096)]
-Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
-
-
-class Specification(BaseModel):
-    """Base of everything a user writes: unknown fields are refused, values are not coerced, nothing changes later."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class ConvLayer(Specification):
-    """Convolution, then batch norm, activation and max pooling where asked for."""
-
-    channels: Units
-    kernel: Annotated[int, Field(ge=1, le=31)] = 3
-    stride: Annotated[int, Field(ge=1, le=16)] = 1
-    padding: Annotated[int, Field(ge=0, le=15)] = 0
-    bias: bool = True
-    batch_norm: bool = False
-    activation: Literal["relu", "none"] = "relu"
-    pool: Annotated[int, Field(ge=0, le=16, description="window of the max pooling that follows; 0 for none")] = 0
-    pool_stride: Annotated[int, Field(ge=0, le=16, description="0: the same as the window")] = 0
-
-
-class IdentityStem(Specification):
-    """The image itself is the feature map."""
-
-    kind: Literal["identity"] = "identity"
-
-
-class ConvStem(Specification):
-    """A stack of convolutions."""
-
-    kind: Literal["conv"] = "conv"
-    layers: Annotated[list[ConvLayer], Field(min_length=1, max_length=64)]
-
-
-StemSpec = Annotated[IdentityStem | ConvStem, Field(discriminator="kind")]
-
-
-class PlainScan(Specification):
-    """Scans without parameters.
-
-    ``flatten``: one step of everything. ``rows``: h steps of c·w features. ``columns``: w steps of c·h features.
-    ``channels``: c steps of h·w features.
-    """
-
-    kind: Literal["flatten", "rows", "columns", "channels"] = "rows"
-
-
-class ChunksScan(Specification):
-    """The flattened (channel-major) map cut into `steps` equal pieces."""
-
-    kind: Literal["chunks"] = "chunks"
-    steps: Units
-
-
-class SlicesScan(Specification):
-    """One step per slice of a volume, along one of its spatial axes; each slice passes through the stem alone."""
-
-    kind: Literal["slices"] = "slices"
-    axis: Literal[0, 1, 2] = 0
-
-
-ScanSpec = Annotated[PlainScan | ChunksScan | SlicesScan, Field(discriminator="kind")]
 
 Readout = Literal["last", "mean", "joined"]
 OutputKind = Literal["auto", "softmax", "sigmoid"]

@@ -38,11 +38,14 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from edgelnn.data.dataset import Split
+from edgelnn.errors import ConfigError
 from edgelnn.models import Classifier
 from edgelnn.models.cfc import CfCLayer, FoldedCfC
 from edgelnn.models.dense_cfc import DenseCfCLayer
 from edgelnn.models.heads import Bidirectional, Dense, Liquid, Recurrent
 from edgelnn.models.ltc import LTCLayer, Synapses
+from edgelnn.models.parallel import Parallel
+from edgelnn.models.specification import ConvStem, CRNetStem, IdentityStem
 from edgelnn.models.stems import ConvBlock
 
 __all__ = ["RECIPE", "ActivationRange", "FakeQuantization", "calibration_images", "fake_quantize_weight"]
@@ -120,12 +123,16 @@ class FakeQuantization:
     >>> quantization.ranges["input"].high
     1.0
     >>> quantization.remove()
+
+    Raises:
+        ConfigError: The classifier has a part that is not known here.
     """
 
     def __init__(self, classifier: Classifier) -> None:
         self.ranges: dict[str, ActivationRange] = {}
         self._mode: Mode = "quantizing"
         self._undo: list[Callable[[], None]] = []
+        _check_supported(classifier)
         self._quantize_input(classifier)
         for index, block in enumerate(classifier.stem):
             if isinstance(block, ConvBlock):
@@ -138,7 +145,7 @@ class FakeQuantization:
             self._quantize_linear(head.linear, classifier, None)
         elif isinstance(head, Recurrent):
             self._quantize_rnn(head.rnn)
-        else:
+        elif isinstance(head, Liquid):
             self._quantize_liquid(head)
 
     @contextmanager
@@ -294,6 +301,23 @@ class _QuantizedSynapses(Synapses):
     def acting(self, first: int, last: int) -> Tensor:
         """Return (2·(last - first), synapses), as `Synapses` does."""
         return fake_quantize_weight(super().acting(first, last), per_channel=False)
+
+
+def _check_supported(classifier: Classifier) -> None:
+    """Raise `ConfigError` where a part of the classifier does not become int8 as it is computed here."""
+    spec = classifier.spec
+    unknown = {
+        f"stem.kind={spec.stem.kind!r}": not isinstance(spec.stem, IdentityStem | ConvStem | CRNetStem),
+        "stem.resize": spec.stem.resize is not None,
+        "scan.kind='parallel'": isinstance(classifier.head, Parallel),
+        "scan.reduce_to": classifier.reduction is not None,
+    }
+    for what, found in unknown.items():
+        if found:
+            raise ConfigError(
+                f"training.quantization_aware: got {what}; only convolutional stems whose map is scanned as it is are "
+                "known here. Train without it; export --quantize takes such a model all the same."
+            )
 
 
 def calibration_images(train: Split) -> NDArray[np.uint8]:

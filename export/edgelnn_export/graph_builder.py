@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -95,7 +95,11 @@ class GraphBuilder:
 
     def max_pool(self, x: str, kernel: tuple[int, int], stride: tuple[int, int]) -> str:
         """Return the maximum over windows."""
-        return self._one("pool2d", x, kind="max", kernel=kernel, stride=stride)
+        return self.pool(x, "max", kernel, stride)
+
+    def pool(self, x: str, kind: Literal["max", "average"], kernel: tuple[int, int], stride: tuple[int, int]) -> str:
+        """Return the maximum or the mean over windows."""
+        return self._one("pool2d", x, kind=kind, kernel=kernel, stride=stride)
 
     def linear(self, x: str, weight: ArrayLike, bias: ArrayLike | None = None, activation: str = "none") -> str:
         """Return x·weightᵀ + bias: (…, in) → (…, out)."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 from typing import Final
 
-from edgelnn.errors import ConfigError
+from edgelnn.errors import ConfigError, UnsupportedModelError
 from edgelnn.models.classifier import Classifier
+from edgelnn.models.scans import Scan
 from edgelnn.preprocessing import Layout
 from edgelnn_export.graph import Graph
 from edgelnn_export.graph_builder import GraphBuilder
@@ -72,6 +73,11 @@ def _file_bytes(graph: Graph, target: Target) -> int:
 
 def _lower(exact: Classifier, layout: Layout, target: Target, optimize: Optimize) -> Graph:
     """Return the graph of a classifier of float64 in one of the two forms."""
+    if exact.reduction is not None or not isinstance(exact.scan, Scan):
+        raise UnsupportedModelError(
+            "got patches, scans side by side or scan.reduce_to, which cannot be exported yet. "
+            "Use rows, columns, channels, chunks, slices or flatten, and leave scan.reduce_to out."
+        )
     *space, channels = exact.image_shape
     shape = (channels, *space) if layout == "channels_first" else (*space, channels)
     builder = GraphBuilder((1, *shape), layout)

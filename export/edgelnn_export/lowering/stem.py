@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from edgelnn.errors import UnsupportedModelError
 from edgelnn.models.stems import ConvBlock
 from edgelnn_export.graph_builder import GraphBuilder
 from edgelnn_export.lowering.signals import Floats
@@ -38,8 +39,11 @@ def lower_stem(builder: GraphBuilder, image: str, stem: nn.Sequential) -> str:
     """Return the feature map of a stem of ConvBlocks."""
     x = image
     for block in stem:
+        if isinstance(block, nn.AvgPool2d):
+            x = lower_pool(builder, x, block)
+            continue
         if not isinstance(block, ConvBlock):
-            raise TypeError(f"got a {type(block).__name__} in the stem; expected ConvBlock")
+            raise UnsupportedModelError(f"got a {type(block).__name__} in the stem; expected ConvBlock.")
         weight, bias = fold_batch_norm(block.conv, block.norm)
         top, left = _pair(block.conv.padding)
         x = builder.conv2d(
@@ -52,9 +56,16 @@ def lower_stem(builder: GraphBuilder, image: str, stem: nn.Sequential) -> str:
             activation="relu" if block.relu else "none",
         )
         if block.pool is not None:
-            kernel, pool_stride = (_pair(size) for size in (block.pool.kernel_size, block.pool.stride))
-            x = builder.max_pool(x, kernel, pool_stride)
+            x = lower_pool(builder, x, block.pool)
     return x
+
+
+def lower_pool(builder: GraphBuilder, x: str, pool: nn.MaxPool2d | nn.AvgPool2d) -> str:
+    """Return a pooled map."""
+    kernel, stride = (_pair(size) for size in (pool.kernel_size, pool.stride))
+    if any(_pair(pool.padding)) or pool.ceil_mode or _pair(getattr(pool, "dilation", 1)) != (1, 1):
+        raise UnsupportedModelError(f"got {pool}; expected a pooling without padding, dilation and ceil_mode.")
+    return builder.pool(x, "max" if isinstance(pool, nn.MaxPool2d) else "average", kernel, stride)
 
 
 def fold_batch_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d | None) -> tuple[Floats, Floats]:
