@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import edgelnn_export
 from edgelnn.errors import ConfigError, MissingExtraError, ModelFileError
 from edgelnn.preprocessing import Preprocessing
 from edgelnn_profiling import identify_model, load_runtime, probe_model
@@ -434,3 +436,30 @@ def test_every_public_name_exists_and_is_found_again() -> None:
         assert found.__module__.startswith("edgelnn_profiling."), name
     with pytest.raises(AttributeError, match="no attribute 'measure'"):
         edgelnn_profiling.measure  # noqa: B018
+
+
+@pytest.mark.parametrize("importer", ["load_runtime", "quantizer", "predict.py"])
+def test_onnx_runtime_is_kept_from_reporting_home(importer: str, tmp_path: Path) -> None:
+    """Its builds from 1.29 on write an identifier of the machine below the home folder before they send anything."""
+    home = tmp_path / "home"
+    home.mkdir()
+    model = tmp_path / "model.onnx"
+    model.write_bytes(linear_onnx(SHAPE, 3))
+    template = Path(edgelnn_export.__file__).parent / "templates" / "predict.py"
+    code = {
+        "load_runtime": f"from edgelnn_profiling import load_runtime; load_runtime({str(model)!r})",
+        # It imports, and then finds nothing in this model that it can quantize.
+        "quantizer": "import pathlib\nfrom edgelnn.errors import ExportError\n"
+        "from edgelnn_export.quantization import RECIPES\n"
+        "from edgelnn_export.quantization.onnx_quantizer import quantize_onnx\n"
+        f"try: quantize_onnx(pathlib.Path({str(model)!r}).read_bytes(), RECIPES['dynamic_wi8_afp32'])\n"
+        "except ExportError: pass",
+        "predict.py": "import importlib.util, pathlib\n"
+        f"spec = importlib.util.spec_from_file_location('predict', {str(template)!r})\n"
+        "module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module)\n"
+        f"module.load_model(pathlib.Path({str(model)!r}))",
+    }[importer]
+    # Nothing that would silence it by itself, as variables of a CI do.
+    environment = {"HOME": str(home), "PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=120)
+    assert list(home.rglob("*")) == []

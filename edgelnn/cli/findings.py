@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -61,7 +62,12 @@ def try_runtime(name: str, module: str, version: str, *, timeout_s: float = 60.0
     mend = f"pip install --upgrade {name}"
     try:
         done = subprocess.run(
-            [sys.executable, "-c", f"import {module}"], capture_output=True, text=True, timeout=timeout_s, check=False
+            [sys.executable, "-c", f"import {module}"],
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            env={"ORT_DISABLE_TELEMETRY": "1", **os.environ},  # as wherever edgelnn imports ONNX Runtime
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return Finding(name, "unknown", f"{version}, could not be tried: {error}")

@@ -27,12 +27,16 @@ _TYPES = {
 
 
 def import_onnxruntime() -> Any:
-    """Return the onnxruntime module.
+    """Return the onnxruntime module, kept from reporting home.
+
+    From 1.29 its published builds send the names and digests of models to their maker, from a thread that also takes
+    time and memory, unless ``ORT_DISABLE_TELEMETRY`` is 1 before they are loaded. A value that is set already stays.
 
     Raises:
         ModelFileError: This is a 32-bit ARM system, for which there is none.
         MissingExtraError: It is not installed.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         with without_chatter():  # It looks for graphics cards while being imported, and says so where it finds none.
             import onnxruntime  # type: ignore[import-untyped]

@@ -28,6 +28,7 @@ from edgelnn_export.quantization.onnx_storage import store_weights, stored_weigh
 from edgelnn_export.quantization.ranges import PERCENTILE, Calibration
 from edgelnn_export.quantization.recipe import Recipe
 from edgelnn_export.quantization.scope import REST, Operator, Place, Plan, Scheme, before_recurrence, integer_operators
+from edgelnn_profiling.runtimes import import_runtime
 
 if TYPE_CHECKING:
     import onnx
@@ -97,6 +98,7 @@ def quantize_onnx(
         import onnx
 
         with logged_chatter("onnxruntime"):
+            import_runtime("onnx")
             from onnxruntime import quantization  # type: ignore[import-untyped]
     except ModuleNotFoundError as error:
         raise MissingExtraError("quantizing ONNX files", "onnx and onnxruntime", "export") from error

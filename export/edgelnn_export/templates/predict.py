@@ -11,6 +11,7 @@ Everything else it needs to know is in manifest.json. Not a medical device.
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -22,6 +23,7 @@ HERE = Path(__file__).resolve().parent
 def load_model(path):
     """Return a function from one model input (1, …) float32 to its answers (outputs,)."""
     if path.suffix == ".onnx":
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it tells its maker which models it runs
         try:
             import onnxruntime
         except ImportError:
