@@ -132,6 +132,22 @@ class Run:
         return tuple(self._data("image_shape"))
 
     @property
+    def threshold(self) -> float:
+        """On the probability of the positive class (binary), or of each label; without effect on other tasks.
+
+        Raises:
+            RunFolderError: It was to be chosen on data that were not there when the weights were imported.
+        """
+        asked = self.experiment.training.threshold
+        chosen = self.metrics["val"].threshold if "val" in self.metrics else asked
+        if isinstance(chosen, float | None):
+            return 0.5 if chosen is None else chosen
+        raise RunFolderError(
+            f"{self.folder} has no decision threshold: it is to be chosen on validation, and the weights were "
+            "imported without data. Import them again with the data, or with --set training.threshold=0.5."
+        )
+
+    @property
     def synthetic(self) -> bool:
         """Whether it was trained on synthetic images."""
         return bool(self._data("synthetic"))

@@ -110,8 +110,32 @@ def test_a_threshold_is_on_the_positive_class(positive, decided):
         probabilities, labels, **{**BREAST, "positive_class": positive}, threshold=0.7, bootstrap=0
     )
     np.testing.assert_array_equal(metrics.confusion, confusion_matrix(labels, decided))
-    assert metrics.accuracy == np.mean(np.array(decided) == labels)
+    assert metrics.decided_accuracy == np.mean(np.array(decided) == labels)
     assert metrics.threshold == 0.7
+    assert metrics.accuracy == 1.0  # MedMNIST's own, which decides at 0.5
+
+
+def test_the_interval_of_the_accuracy_is_of_medmnists_decisions(rng):
+    probabilities, labels = made_up("binary-class", 200, 2, rng)
+    low, high = evaluate_predictions(probabilities, labels, **BREAST, threshold=0.01).intervals["accuracy"]
+    half = evaluate_predictions(probabilities, labels, **BREAST)
+    assert (low, high) == half.intervals["accuracy"]
+
+
+def test_dice_of_probabilities_is_f1_where_they_are_decisions(rng):
+    probabilities, labels = made_up("binary-class", 120, 2, rng)
+    metrics = evaluate_predictions(probabilities, labels, **BREAST, bootstrap=200)
+    p, y = probabilities[:, 0], labels == 0
+    assert metrics.dice == pytest.approx(2 * (p * y).sum() / (p.sum() + y.sum()))
+    assert metrics.intervals["dice"][0] < metrics.dice < metrics.intervals["dice"][1]
+    hard = evaluate_predictions(binary((probabilities[:, 1] > 0.5).astype(float)), labels, **BREAST, bootstrap=200)
+    assert hard.dice == pytest.approx(hard.f1)
+    assert hard.intervals["dice"] == pytest.approx(hard.intervals["f1"])
+    many, codes = made_up("multi-class", 120, 3, rng)
+    found = evaluate_predictions(
+        many, codes, task="multi-class", class_names=tuple("abc"), positive_class=None, bootstrap=0
+    )
+    assert found.dice == pytest.approx(np.mean([one.dice for one in found.classes]))
 
 
 def test_metrics_survive_json(rng):
@@ -180,7 +204,7 @@ def test_intervals_hold_the_figure_and_narrow_with_more_images(rng):
         metrics = evaluate_predictions(probabilities, labels, **BREAST)
         for name, (low, high) in metrics.intervals.items():
             assert low <= getattr(metrics, name) <= high
-        assert set(metrics.intervals) == {"auc", "accuracy", "f1", "sensitivity", "specificity"}
+        assert set(metrics.intervals) == {"auc", "accuracy", "f1", "sensitivity", "specificity", "dice"}
         widths.append(metrics.intervals["auc"][1] - metrics.intervals["auc"][0])
     assert widths[1] < widths[0] / 3
 

@@ -17,11 +17,11 @@ from edgelnn.training.checkpoint import (
     save_checkpoint,
 )
 from edgelnn.training.device import computing, find_device
-from edgelnn.training.epochs import advance
 from edgelnn.training.history import EpochRecord, format_history, parse_history
 from edgelnn.training.losses import build_loss
 from edgelnn.training.optimizers import build_optimizer, optimizer_state, restore_optimizer
 from edgelnn.training.schedules import learning_rate_at
+from edgelnn.training.selection import advance
 
 EPOCHS, BATCHES, TOP = 12, 5, 0.3
 
@@ -121,8 +121,8 @@ def test_labels_are_weighed_by_what_is_rare():
 @pytest.mark.parametrize(
     ("training", "output", "words"),
     [
-        (TrainingSpec(loss="bce"), "softmax", 'training.loss: got "bce" for a head with softmax outputs; expected'),
         (TrainingSpec(loss="cross_entropy"), "sigmoid", 'expected "bce" or "auto"'),
+        (TrainingSpec(loss={"cross_entropy": 0.5, "dice": 1.0}), "sigmoid", 'training.loss: got "cross_entropy"'),
         (TrainingSpec(class_weights=[1.0, 2.0, 3.0]), "softmax", "training.class_weights: got 3 numbers; expected 2"),
     ],
 )
@@ -131,8 +131,10 @@ def test_a_loss_that_does_not_fit_is_refused(training, output, words):
         build_loss(training, output_kind=output, task="binary-class", classes=2, labels=LABELS)
 
 
-def record(epoch: int, *, auc: float = 0.5, accuracy: float = 0.5, loss: float = 1.0) -> EpochRecord:
-    return EpochRecord(epoch, 0.1, 0.7, 0.6, loss, auc, accuracy, 0.1)
+def record(
+    epoch: int, *, auc: float = 0.5, accuracy: float = 0.5, loss: float = 1.0, f1: float = 0.5, dice: float = 0.5
+) -> EpochRecord:
+    return EpochRecord(epoch, 0.1, 0.7, 0.6, loss, auc, accuracy, 0.1, f1, dice)
 
 
 def progress_of(training: TrainingSpec, records: list[EpochRecord]) -> Progress:
@@ -167,6 +169,53 @@ def test_early_stopping_waits_for_patience_and_wants_more_than_the_minimum_chang
     ]
     assert stopped == [False, False, False, False, False, True, True]
     assert not progress_of(TrainingSpec(), [record(n) for n in range(1, 50)]).stopped_early
+
+
+def test_the_epoch_to_keep_can_be_the_best_by_a_sum():
+    weights = {"accuracy": 0.2, "f1": 0.3, "dice": 0.5}
+    records = [
+        record(1, accuracy=0.9, f1=0.5, dice=0.50),
+        record(2, accuracy=0.5, f1=0.6, dice=0.56),
+        record(3, accuracy=0.6, f1=0.6, dice=0.55),
+        record(4, accuracy=0.9, f1=0.9, dice=0.10),
+    ]
+    sums = [0.2 * one.val_accuracy + 0.3 * one.val_f1 + 0.5 * one.val_dice for one in records]
+    assert progress_of(TrainingSpec(select=weights), records).best_epoch == 1 + int(np.argmax(sums))
+    assert progress_of(TrainingSpec(select={"f1": 1.0}), records).best_epoch == 4
+    assert progress_of(TrainingSpec(select="dice"), records).best_epoch == 2
+    worst = [record(1, auc=0.9, loss=2.0), record(2, auc=0.8, loss=0.5)]
+    assert progress_of(TrainingSpec(select={"auc": 1.0, "loss": 1.0}), worst).best_epoch == 2
+
+
+def stops_at(losses: list[float], **training) -> int | None:
+    """The epoch after which training stops, None where it does not."""
+    progress, spec = Progress(), TrainingSpec(monitor="loss", **training)
+    for epoch, loss in enumerate(losses, start=1):
+        progress = advance(progress, record(epoch, loss=loss), spec)
+        if progress.stopped_early:
+            return epoch
+    return None
+
+
+def test_early_stopping_by_a_loss_that_stays_above_its_best():
+    """Selivestrov's rule: more than 0.001 above the best for 10 epochs; what comes closer to the best begins anew."""
+    rule = {"stop_when": "worse_than_best", "patience": 10, "min_change": 0.001}
+    assert stops_at([0.5] + [0.502] * 10, **rule) == 11
+    assert stops_at([0.5] + [0.502] * 9 + [0.5005] + [0.502] * 9, **rule) is None
+    assert stops_at([0.5] + [0.502] * 9 + [0.5005] + [0.502] * 10, **rule) == 21
+    assert stops_at([0.5] + [0.502] * 9 + [0.4999] + [0.5005] * 50, **rule) is None
+    # A best that moves by less than the difference still counts as the best.
+    assert stops_at([0.5 - 0.0005 * step for step in range(40)] + [0.4825] * 10, **rule) == 50
+    # The other rule stops where nothing improves, however near the best it stays.
+    assert stops_at([0.5] + [0.5005] * 50, **rule) is None
+    assert stops_at([0.5] + [0.5005] * 50, **{**rule, "stop_when": "no_improvement"}) == 11
+
+
+def test_history_of_before_f1_was_recorded_can_still_be_read():
+    columns = "epoch,learning_rate,train_loss,train_accuracy,val_loss,val_auc,val_accuracy,duration_s"
+    (one,) = parse_history(f"{columns}\n1,0.1,1,0,1,0.5,0.5,2\n")
+    assert (one.val_auc, one.duration_s) == (0.5, 2.0)
+    assert np.isnan([one.val_f1, one.val_dice]).all()
 
 
 def test_history_survives_csv():

@@ -17,7 +17,7 @@ Found = tuple[list[dict[str, object]], Table, list[str]]
 
 
 def compare_runs(folders: Sequence[Path]) -> Found:
-    """Return the test metrics of runs, and their AUC's difference to the first run's."""
+    """Return the metrics of runs: on the test split, with the AUC's difference to the first, and on validation."""
     from edgelnn.run import Run
 
     runs = [Run.load(folder) for folder in folders]
@@ -26,7 +26,7 @@ def compare_runs(folders: Sequence[Path]) -> Found:
     first = runs[0].metrics.get("test")
     records, rows = [], []
     for folder, run in zip(folders, runs, strict=True):
-        test, model = run.metrics.get("test"), run.environment.get("model", {})
+        val, test, model = run.metrics.get("val"), run.metrics.get("test"), run.environment.get("model", {})
         trainable = model.get("parameters", {}).get("trainable")
         records.append(
             {
@@ -34,6 +34,7 @@ def compare_runs(folders: Sequence[Path]) -> Found:
                 "experiment": run.experiment.name,
                 "dataset": run.experiment.data.name,
                 "trainable": trainable,
+                "val": None if val is None else val.to_dict(),
                 "test": None if test is None else test.to_dict(),
             }
         )
@@ -42,6 +43,7 @@ def compare_runs(folders: Sequence[Path]) -> Found:
             (
                 str(folder),
                 format_count(trainable),
+                format_figure(getattr(val, "auc", None)),
                 *(format_figure(getattr(test, name, None)) for name in figures),
                 NOTHING if low is None or high is None else f"{low:.3f} to {high:.3f}",
                 _difference(getattr(test, "auc", None), getattr(first, "auc", None)),
@@ -51,6 +53,7 @@ def compare_runs(folders: Sequence[Path]) -> Found:
     columns = (
         Column("run"),
         Column("parameters", number=True, spare=3),
+        Column("val AUC", number=True, spare=6),
         Column("AUC", number=True),
         Column("accuracy", number=True),
         Column(f"sensitivity{positive}", number=True),

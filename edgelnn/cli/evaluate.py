@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -47,18 +48,20 @@ def evaluate(
     ] = 1000,
     json: Json = False,
 ) -> None:
-    """Judge a run, a bundle or a model file: AUC, accuracy, F1, sensitivity, specificity, confusion, intervals."""
+    """Judge a run, a bundle or a model file: AUC, accuracy, F1, Dice, sensitivity, specificity, confusion."""
     from edgelnn.cli.answers import find_variant
 
     if kind_of(target, "run", "bundle", "model") == "run":
         if variant is not None:
             raise ConfigError(f"got --variant {variant}; a run has none. Leave it out, or name a bundle.")
-        asked = _ask_run(target, split, dataset, data_root)
+        asked = _ask_run(target, dataset, data_root)
     elif (found := find_variant(target, variant)) is not None:
-        asked = _ask_variant(*found, split, dataset, data_root, threads)
+        asked = _ask_variant(*found, dataset, data_root, threads)
     else:
-        asked = _ask_file(target, split, dataset, data_root, threads)
+        asked = _ask_file(target, dataset, data_root, threads)
     data, metrics = asked.data, _judge(asked, split, bootstrap)
+    # Beside the test figures, those that everything was chosen by; other data's val split chose nothing.
+    validation = _judge(asked, "val", 0) if split == "test" and dataset is None else None
     if json:
         facts = {
             "target": str(target),
@@ -67,11 +70,12 @@ def evaluate(
             "split": split,
             "synthetic": data.synthetic,
         }
-        print_json({**facts, "metrics": metrics.to_dict()})
+        beside = {} if validation is None else {"validation": validation.to_dict()}
+        print_json({**facts, "metrics": metrics.to_dict(), **beside})
         return
     synthetic = " (synthetic images)" if data.synthetic else ""
     title = f"{asked.model} on {data.name}{synthetic}, {split} split, {metrics.images} images"
-    show(*metrics_tables(metrics, title=title))
+    show(*metrics_tables(metrics, title=title, validation=validation))
     confusion = confusion_table(metrics)
     if confusion is not None:
         show("", confusion)
@@ -79,24 +83,25 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Asked:
-    """What a model answered to a split.
+    """A model, ready to be asked.
 
     Attributes:
-        model: What answered, in a word.
-        data: What it was asked about.
-        probabilities: (n, classes), one column a class.
+        model: What answers, in a word.
+        data: What it is asked about.
+        answer: From images (n, [d,] h, w, c) to probabilities (n, outputs).
+        output_kind: Of these.
         threshold: Of its decisions.
     """
 
     model: str
     data: Dataset
-    probabilities: NDArray[np.floating[Any]]
+    answer: Callable[[NDArray[np.uint8]], NDArray[np.floating[Any]]]
+    output_kind: Literal["softmax", "sigmoid"]
     threshold: float = 0.5
 
 
-def _ask_run(folder: Path, split: SplitName, name: str | None, root: Path | None) -> Asked:
-    """Ask a run, through PyTorch."""
-    from edgelnn.decisions import class_probabilities
+def _ask_run(folder: Path, name: str | None, root: Path | None) -> Asked:
+    """Return a run, which answers through PyTorch."""
     from edgelnn.run import Run
     from edgelnn.training.prediction import predict_probabilities
 
@@ -106,16 +111,19 @@ def _ask_run(folder: Path, split: SplitName, name: str | None, root: Path | None
     else:
         data = _load(name, run.image_shape, root, run.class_names, run.positive_class)
     classifier = run.load_classifier()
-    answers = predict_probabilities(classifier, data[split].images, run.preprocessing)
-    return Asked("PyTorch", data, class_probabilities(answers, classifier.output_kind, len(run.class_names)))
+    preprocessing = run.preprocessing
+    return Asked(
+        "PyTorch",
+        data,
+        lambda images: predict_probabilities(classifier, images, preprocessing),
+        classifier.output_kind,
+        run.threshold,
+    )
 
 
-def _ask_variant(
-    bundle: Bundle, variant: Variant, split: SplitName, name: str | None, root: Path | None, threads: int
-) -> Asked:
-    """Ask a file of a bundle, through its own runtime."""
+def _ask_variant(bundle: Bundle, variant: Variant, name: str | None, root: Path | None, threads: int) -> Asked:
+    """Return a file of a bundle, which answers through its own runtime."""
     from edgelnn.cli.answers import load_model
-    from edgelnn.decisions import class_probabilities
 
     manifest = bundle.manifest
     model = load_model(bundle.path(variant), manifest.preprocessing, threads=threads)
@@ -126,15 +134,18 @@ def _ask_variant(
             f"{data.name} from {data.source} is not the data that {bundle.folder} was made from (another digest). "
             "Restore the data, or name it with --dataset to judge on it all the same."
         )
-    answers = model.answer(data[split].images).probabilities
-    probabilities = class_probabilities(answers, manifest.output_kind, len(manifest.class_names))
-    return Asked(variant.name, data, probabilities, manifest.threshold)
+    return Asked(
+        variant.name,
+        data,
+        lambda images: model.answer(images).probabilities,
+        manifest.output_kind,
+        manifest.threshold,
+    )
 
 
-def _ask_file(path: Path, split: SplitName, name: str | None, root: Path | None, threads: int) -> Asked:
-    """Ask a file that lies in no bundle, through its own runtime."""
+def _ask_file(path: Path, name: str | None, root: Path | None, threads: int) -> Asked:
+    """Return a file that lies in no bundle, which answers through its own runtime."""
     from edgelnn.cli.answers import load_model
-    from edgelnn.decisions import class_probabilities
 
     if name is None:
         raise ConfigError(
@@ -143,9 +154,8 @@ def _ask_file(path: Path, split: SplitName, name: str | None, root: Path | None,
     model = load_model(path, threads=threads)
     message("The file comes without a manifest: pixels are scaled by (x / 255 - 0.5) / 0.5.")
     data = _load(name, model.preprocessing.image_shape, root)
-    answers = model.answer(data[split].images).probabilities
-    kind: Literal["softmax", "sigmoid"] = "sigmoid" if answers.shape[1] == 1 else "softmax"
-    return Asked(path.name, data, class_probabilities(answers, kind, len(data.class_names)))
+    kind: Literal["softmax", "sigmoid"] = "sigmoid" if model.runtime.output.shape[-1] == 1 else "softmax"
+    return Asked(path.name, data, lambda images: model.answer(images).probabilities, kind)
 
 
 def _own_data(bundle: Bundle) -> str:
@@ -196,10 +206,12 @@ def _check_classes(name: str, found: tuple[str, ...], expected: tuple[str, ...])
 
 
 def _judge(asked: Asked, split: SplitName, bootstrap: int) -> Metrics:
+    from edgelnn.decisions import class_probabilities
     from edgelnn.training.metrics import evaluate_predictions
 
+    answers = asked.answer(asked.data[split].images)
     return evaluate_predictions(
-        asked.probabilities,
+        class_probabilities(answers, asked.output_kind, len(asked.data.class_names)),
         asked.data[split].labels,
         task=asked.data.task,
         class_names=asked.data.class_names,

@@ -74,34 +74,45 @@ def format_interval(interval: Sequence[float] | None) -> str:
     return NOTHING if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
 
 
-def metrics_tables(metrics: Metrics, *, title: str | None = None) -> list[Table]:
+def metrics_tables(metrics: Metrics, *, title: str | None = None, validation: Metrics | None = None) -> list[Table]:
     """Return the figures of merit of one split; those that speak of a class name it.
 
-    Where no class is *the* positive one, a second table gives them class by class.
+    Where no class is *the* positive one, a second table gives them class by class. Where decisions have a threshold
+    other than 0.5, it is named: AUC and accuracy, which are MedMNIST's, do not know of it.
+
+    Args:
+        metrics: Of the split.
+        title: Of the first table.
+        validation: Figures of the validation split, put beside those of the split.
     """
-    rows: list[tuple[str, float | None, Sequence[float] | None]] = [
-        ("AUC", metrics.auc, metrics.intervals.get("auc")),
-        ("accuracy", metrics.accuracy, metrics.intervals.get("accuracy")),
-    ]
+    names = {"AUC": "auc", "accuracy": "accuracy"}
+    if metrics.threshold not in (None, 0.5):
+        names = {"AUC": "auc", "accuracy (at 0.5)": "accuracy", "accuracy (at the threshold)": "decided_accuracy"}
     if metrics.positive_class is not None:
         named = f"({metrics.positive_class})"
-        rows += [
-            (f"sensitivity {named}", metrics.sensitivity, metrics.intervals.get("sensitivity")),
-            (f"specificity {named}", metrics.specificity, metrics.intervals.get("specificity")),
-            (f"F1 {named}", metrics.f1, metrics.intervals.get("f1")),
-        ]
-    columns = (Column("", fold=True), Column("value", number=True), Column("95 % interval"))
-    cells = [(name, format_figure(value), format_interval(interval)) for name, value, interval in rows]
+        names |= {f"{name} {named}": name for name in ("sensitivity", "specificity")}
+        names |= {f"F1 {named}": "f1", f"Dice {named}": "dice"}
+    elif metrics.dice is not None:
+        names["Dice" if len(metrics.classes) == 2 else "Dice, mean over classes"] = "dice"
+    columns = [Column("", fold=True), Column("value", number=True), Column("95 % interval")]
+    columns += [Column("validation", number=True)] if validation is not None else []
+    cells = []
+    for name, field in names.items():
+        cell = [name, format_figure(getattr(metrics, field)), format_interval(metrics.intervals.get(field))]
+        cells.append(cell if validation is None else [*cell, format_figure(getattr(validation, field))])
+    if metrics.threshold is not None:
+        positive = metrics.positive_class or (metrics.class_names[1] if metrics.confusion is not None else "each label")
+        cells.append([f"threshold ({positive})", f"{metrics.threshold:.4f}", *[NOTHING] * (len(columns) - 2)])
     table = build_table(columns, cells, title=title)
     return [table] if metrics.positive_class is not None else [table, _class_table(metrics)]
 
 
 def _class_table(metrics: Metrics) -> Table:
     rows = [
-        (one.name, one.images, *map(format_figure, (one.auc, one.sensitivity, one.specificity, one.f1)))
+        (one.name, one.images, *map(format_figure, (one.auc, one.sensitivity, one.specificity, one.f1, one.dice)))
         for one in metrics.classes
     ]
-    names = ("images", "AUC", "sensitivity", "specificity", "F1")
+    names = ("images", "AUC", "sensitivity", "specificity", "F1", "Dice")
     return build_table((Column("class", fold=True), *(Column(name, number=True) for name in names)), rows)
 
 

@@ -86,5 +86,6 @@ def _report(run: Run, *, json: bool) -> None:
             message(note)
         if "test" in run.metrics:
             test = run.metrics["test"]
-            show(*metrics_tables(test, title=f"test split, {test.images} images"))
+            title = f"test split, {test.images} images"
+            show(*metrics_tables(test, title=title, validation=run.metrics["val"]))
     next_step("export", run.folder, "--quantize")

@@ -11,10 +11,10 @@ import typer
 
 from edgelnn.cli.formatting import format_count, format_figure, metrics_tables
 from edgelnn.cli.options import DataRoot, Force, Json, Out, Threads
-from edgelnn.cli.output import Column, build_table, message, next_step, print_data, print_json, show
+from edgelnn.cli.output import Column, Table, build_table, message, next_step, print_data, print_json, show
 
 if TYPE_CHECKING:
-    from edgelnn.data import Dataset
+    from edgelnn.data import Dataset, SplitName
     from edgelnn.run import Run
     from edgelnn.training import Experiment
 
@@ -178,26 +178,34 @@ def _facts_of_data(experiment: Experiment) -> dict[str, Any]:
 
 def _report(runs: Sequence[Run], *, json: bool) -> None:
     """Print the metrics of one run, or those of several with mean and standard deviation, and what to type next."""
-    import statistics
-
     if json:
         print_json([{"folder": str(run.folder), "metrics": _plain_metrics(run)} for run in runs])
     elif len(runs) == 1:
         test = runs[0].metrics["test"]
-        show(*metrics_tables(test, title=f"test split, {test.images} images"))
+        title = f"test split, {test.images} images"
+        show(*metrics_tables(test, title=title, validation=runs[0].metrics["val"]))
     else:
-        rows = []
-        names = ("auc", "accuracy", "f1", "sensitivity", "specificity")
-        table = {name: [getattr(run.metrics["test"], name) for run in runs] for name in names}
-        table = {name: values for name, values in table.items() if None not in values}
-        for index, run in enumerate(runs):
-            rows.append([run.folder.name, *(format_figure(values[index]) for values in table.values())])
-        summary = [f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}" for values in table.values()]
-        rows.append([f"mean ± sd of {len(runs)}", *summary])
-        positive = runs[0].metrics["test"].positive_class
-        title = "test split" + (f", positive class {positive}" if positive else "")
-        show(build_table([Column("run"), *(Column(name, number=True) for name in table)], rows, title=title))
+        show(*(_summary(runs, split) for split in ("val", "test")))
     next_step("export", runs[0].folder, "--quantize")
+
+
+def _summary(runs: Sequence[Run], split: SplitName) -> Table:
+    """Return the figures of several runs on a split, with mean and standard deviation."""
+    import statistics
+
+    metrics = [run.metrics[split] for run in runs]
+    names = ("auc", "accuracy", "f1", "sensitivity", "specificity", "dice")
+    table = {name: [getattr(each, name) for each in metrics] for name in names}
+    table = {name: values for name, values in table.items() if None not in values}
+    rows = [
+        [run.folder.name, *(format_figure(values[index]) for values in table.values())]
+        for index, run in enumerate(runs)
+    ]
+    means = [f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}" for values in table.values()]
+    rows.append([f"mean ± sd of {len(runs)}", *means])
+    positive = metrics[0].positive_class
+    title = f"{'validation' if split == 'val' else split} split" + (f", positive class {positive}" if positive else "")
+    return build_table([Column("run"), *(Column(name, number=True) for name in table)], rows, title=title)
 
 
 def _plain_metrics(run: Run) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,18 +27,18 @@ from edgelnn.run import (
     FIGURES,
     FORMAT_VERSION,
     HISTORY,
-    JUDGED,
     METRICS,
     WEIGHTS,
     Run,
 )
 from edgelnn.training.environment import describe_dataset, describe_machine, installed_versions
 from edgelnn.training.experiment import Experiment
-from edgelnn.training.finishing import judge
 from edgelnn.training.folders import format_json
 from edgelnn.training.history import format_history
+from edgelnn.training.judging import Answers, ask, judge, threshold_from
 from edgelnn.training.loading import format_experiment
 from edgelnn.training.metrics import Metrics
+from edgelnn.training.thresholds import check_threshold
 
 __all__ = ["import_weights"]
 
@@ -104,7 +103,8 @@ def import_weights(
         "machine": describe_machine(),
         "experiment_sha256": hashlib.sha256(text.encode()).hexdigest(),
     }
-    judged = _judge(classifier, experiment, dataset)
+    answers = {} if dataset is None else ask(classifier, dataset, _preprocessing(experiment, dataset))
+    judged = {} if dataset is None else _judge(answers, experiment, dataset)
     metrics: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "best_epoch": 0,
@@ -119,10 +119,10 @@ def import_weights(
         write_text_atomically(new / HISTORY, format_history(()))
         write_text_atomically(new / ENVIRONMENT, format_json(environment))
         write_text_atomically(
-            new / METRICS, format_json(metrics | {split: found.to_dict() for split, (_, found) in judged.items()})
+            new / METRICS, format_json(metrics | {split: found.to_dict() for split, found in judged.items()})
         )
         if figures and dataset is not None:
-            _draw(experiment, dataset, classifier, judged["test"], new / FIGURES)
+            _draw(experiment, dataset, classifier, answers["test"], judged["test"], new / FIGURES)
     return Run.load(folder)
 
 
@@ -166,27 +166,27 @@ def _origin(file: WeightFile, match: Match) -> dict[str, Any]:
     }
 
 
-def _judge(
-    classifier: Classifier, experiment: Experiment, dataset: Dataset | None
-) -> Mapping[SplitName, tuple[NDArray[np.floating[Any]], Metrics]]:
-    """Return probabilities and figures of merit of the judged splits, none where there is no dataset."""
-    if dataset is None:
-        return {}
-    preprocessing = Preprocessing(dataset.image_shape, experiment.data.mean, experiment.data.std)
-    return {split: judge(classifier, dataset, split, preprocessing) for split in JUDGED}
+def _judge(answers: Answers, experiment: Experiment, dataset: Dataset) -> dict[SplitName, Metrics]:
+    """Return the figures of merit of answers, at the threshold that the experiment asks for."""
+    check_threshold(experiment.training, task=dataset.task, positive_class=dataset.positive_class)
+    return judge(answers, dataset, threshold_from(answers, dataset, experiment.training))
+
+
+def _preprocessing(experiment: Experiment, dataset: Dataset) -> Preprocessing:
+    return Preprocessing(dataset.image_shape, experiment.data.mean, experiment.data.std)
 
 
 def _draw(
     experiment: Experiment,
     dataset: Dataset,
     classifier: Classifier,
-    judged: tuple[NDArray[np.floating[Any]], Metrics],
+    probabilities: NDArray[np.floating[Any]],
+    metrics: Metrics,
     folder: Path,
 ) -> None:
     """Draw the figures of the run; without epochs there are no curves."""
     from edgelnn.training.figures import Results, draw_figures
 
-    probabilities, metrics = judged
     results = Results(
         name=experiment.name,
         dataset=dataset,

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgelnn.training.overlap import overlap
+
 __all__ = ["bootstrap_intervals", "resample_weights", "weighted_auc"]
 
 Floats = NDArray[np.floating[Any]]
@@ -23,11 +25,12 @@ def bootstrap_intervals(
     truth: Booleans,
     decided: Booleans,
     *,
+    decided_at_half: Booleans | None = None,
     stratified: bool,
     resamples: int,
     seed: int,
 ) -> tuple[dict[str, Interval], dict[int, dict[str, Interval]]]:
-    """Return 95 % intervals of AUC, accuracy, F1, sensitivity and specificity.
+    """Return 95 % intervals of AUC, accuracy, F1, sensitivity, specificity and Dice.
 
     Percentile intervals (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13).
 
@@ -35,6 +38,7 @@ def bootstrap_intervals(
         probabilities: (n, classes) float64.
         truth: (n, classes) bool.
         decided: (n, classes) bool.
+        decided_at_half: The decisions that the accuracy is of; None: the same.
         stratified: Resample within each class, so that every resample has the split's class shares. Without it,
             resamples in which a label has one value only are left out of that label's intervals.
         resamples: How many.
@@ -42,12 +46,13 @@ def bootstrap_intervals(
 
     Returns:
         Intervals of ``auc`` (mean over classes) and ``accuracy``, and for each class index those of ``auc``, ``f1``,
-        ``sensitivity`` and ``specificity``.
+        ``sensitivity``, ``specificity`` and ``dice``.
     """
     classes = truth.shape[1]
-    names = ("auc", "f1", "sensitivity", "specificity")
+    names = ("auc", "f1", "sensitivity", "specificity", "dice")
     drawn: dict[int, list[dict[str, Floats]]] = {index: [] for index in range(classes)}
-    right = (truth == decided).all(axis=1).astype(float) if stratified else (truth == decided).mean(axis=1)
+    equal = truth == (decided if decided_at_half is None else decided_at_half)
+    right = equal.all(axis=1).astype(float) if stratified else equal.mean(axis=1)
     accuracies = []
     strata = truth.argmax(axis=1) if stratified else np.zeros(len(truth), np.int64)
     for weights in resample_weights(strata, resamples=resamples, seed=seed):
@@ -111,7 +116,7 @@ def weighted_auc(scores: Floats, positive: Booleans, weights: Weights) -> Floats
 
 
 def _one_class(probability: Floats, truth: Booleans, decided: Booleans, weights: Weights) -> dict[str, Floats]:
-    """Return the four figures of one class for each column of weights."""
+    """Return the five figures of one class for each column of weights."""
     cells = np.stack([truth & decided, truth & ~decided, ~truth & decided, ~truth & ~decided])
     hits, misses, alarms, rests = (cells.astype(np.float32) @ weights).astype(np.float64)
     return {
@@ -119,6 +124,7 @@ def _one_class(probability: Floats, truth: Booleans, decided: Booleans, weights:
         "f1": _ratio(2 * hits, 2 * hits + misses + alarms),
         "sensitivity": _ratio(hits, hits + misses),
         "specificity": _ratio(rests, rests + alarms),
+        "dice": overlap(probability, truth, weights),
     }
 
 

@@ -20,17 +20,17 @@ from edgelnn.errors import ConfigError, TrainingError
 from edgelnn.models import Classifier
 from edgelnn.preprocessing import Preprocessing
 from edgelnn.training.bootstrap import weighted_auc
-from edgelnn.training.checkpoint import Progress
 from edgelnn.training.experiment import TrainingSpec
 from edgelnn.training.history import EpochRecord
 from edgelnn.training.listener import TrainingListener
 from edgelnn.training.losses import Loss
 from edgelnn.training.optimizers import build_optimizer, clip_gradients, set_learning_rate
+from edgelnn.training.overlap import mean_overlap
 from edgelnn.training.prediction import predict_scores
 from edgelnn.training.quantization_aware import FakeQuantization, calibration_images
 from edgelnn.training.schedules import learning_rate_at
 
-__all__ = ["Epochs", "advance"]
+__all__ = ["Epochs"]
 
 
 @dataclass
@@ -76,15 +76,12 @@ class Epochs:
         self.calibrate()
         rate, train_loss, train_accuracy = self._train(epoch, rng)
         self.calibrate()
-        val_loss, val_auc, val_accuracy = self._validate(epoch)
         return EpochRecord(
             epoch=epoch,
             learning_rate=rate,
             train_loss=train_loss,
             train_accuracy=train_accuracy,
-            val_loss=val_loss,
-            val_auc=val_auc,
-            val_accuracy=val_accuracy,
+            **self._validate(epoch),
             duration_s=time.perf_counter() - began,
         )
 
@@ -145,9 +142,10 @@ class Epochs:
             ) from error
         return scores
 
-    def _validate(self, epoch: int) -> tuple[float, float, float]:
-        """Return loss, AUC and accuracy on the validation split."""
+    def _validate(self, epoch: int) -> dict[str, float]:
+        """Return loss, AUC, accuracy, F1 and Dice on the validation split, by the names of `EpochRecord`."""
         split: Split = self.dataset["val"]
+        facts: dict[str, Any] = {"task": self.dataset.task, "positive_class": self.dataset.positive_class}
         scores = predict_scores(self.classifier, split.images, self.preprocessing)
         loss = self.loss(scores.to(self.device), torch.from_numpy(split.labels).to(self.device)).item()
         if not math.isfinite(loss):
@@ -156,7 +154,13 @@ class Epochs:
         truth = _one_hot(split.labels, probabilities.shape[1])
         once = np.ones((len(split), 1), np.float32)
         aucs = [weighted_auc(probabilities[:, k], truth[:, k], once)[0] for k in range(truth.shape[1])]
-        return loss, float(np.mean(aucs)), self._share_right(scores, split.labels)
+        return {
+            "val_loss": loss,
+            "val_auc": float(np.mean(aucs)),
+            "val_accuracy": self._share_right(scores, split.labels),
+            "val_f1": mean_overlap(decide(probabilities, **facts), truth, **facts),
+            "val_dice": mean_overlap(probabilities, truth, **facts),
+        }
 
     def _share_right(self, scores: Tensor, labels: NDArray[np.int64]) -> float:
         """Return the accuracy of scores (n, outputs), as MedMNIST defines it for the task."""
@@ -178,31 +182,6 @@ class Epochs:
         if not self.training.clip_norm:
             tries.append("training.clip_norm=1")
         return f"the {what} became {value} in epoch {epoch}. Try {' or '.join(tries)}."
-
-
-def advance(progress: Progress, record: EpochRecord, training: TrainingSpec) -> Progress:
-    """Return the progress after one more epoch: whether it is the one to keep, and whether to stop.
-
-    Of epochs that are equally good by `select`, the one with the lowest validation loss is kept.
-
-    >>> record = EpochRecord(1, 0.1, 0.7, 0.5, 0.6, 0.8, 0.75, 1.5)
-    >>> advance(Progress(), record, TrainingSpec(select="auc")).best_score
-    (0.8, -0.6)
-    """
-    figures = {"auc": record.val_auc, "accuracy": record.val_accuracy, "loss": -record.val_loss, "last": record.epoch}
-    score = (float(figures[training.select]), -record.val_loss)
-    better = score > progress.best_score
-    monitored = figures[training.monitor]
-    improved = monitored > progress.best_monitored + training.min_change
-    stale = 0 if improved else progress.stale_epochs + 1
-    return Progress(
-        history=(*progress.history, record),
-        best_epoch=record.epoch if better else progress.best_epoch,
-        best_score=score if better else progress.best_score,
-        best_monitored=monitored if improved else progress.best_monitored,
-        stale_epochs=stale,
-        stopped_early=bool(training.patience) and stale >= training.patience,
-    )
 
 
 def _batches(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:

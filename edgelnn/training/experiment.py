@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgelnn.models.specification import (
     HeadSpec,
@@ -18,9 +18,19 @@ from edgelnn.models.specification import (
     default_stem,
 )
 
-__all__ = ["DataSpec", "Experiment", "Schedule", "StartSpec", "TrainingSpec"]
+__all__ = [
+    "DataSpec",
+    "Experiment",
+    "FigureWeights",
+    "LeastShare",
+    "LossWeights",
+    "Schedule",
+    "StartSpec",
+    "TrainingSpec",
+]
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+Weight = Annotated[float, Field(ge=0.0, le=1000.0)]
 
 
 class DataSpec(Specification):
@@ -67,16 +77,67 @@ class Schedule(Specification):
     period: Annotated[int, Field(ge=1)] = 10
 
 
+class LossWeights(Specification):
+    """A loss that is a sum of others, each times its weight; see `edgelnn.training.losses` for each."""
+
+    cross_entropy: Weight = 0.0
+    bce: Weight = 0.0
+    dice: Weight = 0.0
+    mse: Weight = 0.0
+
+    @model_validator(mode="after")
+    def _weigh_something(self) -> LossWeights:
+        return _with_a_weight(self)
+
+
+class FigureWeights(Specification):
+    """A score that is a sum of validation figures, each times its weight; the loss is taken away."""
+
+    auc: Weight = 0.0
+    accuracy: Weight = 0.0
+    f1: Weight = 0.0
+    dice: Weight = 0.0
+    loss: Weight = 0.0
+
+    @model_validator(mode="after")
+    def _weigh_something(self) -> FigureWeights:
+        return _with_a_weight(self)
+
+
+class LeastShare(Specification):
+    """What a decision threshold has to reach on the validation split: a sensitivity, or a specificity."""
+
+    sensitivity: Fraction | None = None
+    specificity: Fraction | None = None
+
+    @model_validator(mode="after")
+    def _want_one(self) -> LeastShare:
+        if (self.sensitivity is None) == (self.specificity is None):
+            raise ValueError("expected either a sensitivity or a specificity, such as { sensitivity = 0.9 }.")
+        return self
+
+
 class TrainingSpec(Specification):
     """How to train.
 
     Attributes:
-        loss: ``auto``: BCE where the head has sigmoid outputs, cross-entropy otherwise.
-        class_weights: ``balanced``: inversely to each class's share of the training split.
+        loss: ``auto``: BCE where the head has sigmoid outputs, cross-entropy otherwise. Or ``cross_entropy``, ``bce``,
+            ``dice`` (1 - soft Dice), ``mse``, or a sum, such as ``{ bce = 0.4, dice = 1.0 }``.
+        class_weights: ``balanced``: inversely to each class's share of the training split. Dice has no part in them.
         clip_norm: Largest norm of the gradient; 0: no clipping.
-        select: The epoch whose weights are kept: best validation AUC, accuracy or loss, or the last one.
-        patience: Epochs without an improvement of `monitor` by more than `min_change` before training stops; 0: never
-            stops early.
+        select: The epoch whose weights are kept: best validation AUC, accuracy, F1, Dice or loss, the last one, or the
+            one with the best sum, such as ``{ accuracy = 0.2, f1 = 0.3, dice = 0.5 }``. F1 and Dice are those of the
+            positive class, else means over classes; accuracy and F1 decide at 0.5.
+        monitor: What early stopping watches.
+        patience: Epochs that early stopping waits; 0: never stops early.
+        min_change: Least difference that counts to it.
+        stop_when: ``no_improvement``: `monitor` has not improved by more than `min_change` in `patience` epochs.
+            ``worse_than_best``: it has been worse than its best so far by more than `min_change` in each of the last
+            `patience` epochs.
+        threshold: Decisions between two classes: the probability of the positive class from which on it is decided
+            for; or how to choose it on the validation split: ``youden`` (greatest sensitivity + specificity, which is
+            also the greatest balanced accuracy), ``f1``, or ``{ sensitivity = 0.9 }`` (the greatest specificity with at
+            least that sensitivity) and ``{ specificity = 0.9 }``. Multi-label: a number, for every label.
         augment: Flips, small rotations, shifts and zooms of the training images; their parameters are written with the
             run.
         quantization_aware: Compute with the int8 numbers that a static int8 file will hold, so that the weights learn
@@ -90,13 +151,15 @@ class TrainingSpec(Specification):
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     momentum: Probability = 0.9
     schedule: Schedule = Field(default_factory=Schedule)
-    loss: Literal["auto", "cross_entropy", "bce"] = "auto"
+    loss: Literal["auto", "cross_entropy", "bce", "dice", "mse"] | LossWeights = "auto"
     class_weights: Literal["none", "balanced"] | list[Annotated[float, Field(gt=0.0)]] = "none"
     clip_norm: Annotated[float, Field(ge=0.0)] = 0.0
-    select: Literal["auc", "accuracy", "loss", "last"] = "auc"
-    monitor: Literal["auc", "accuracy", "loss"] = "auc"
+    select: Literal["auc", "accuracy", "f1", "dice", "loss", "last"] | FigureWeights = "auc"
+    monitor: Literal["auc", "accuracy", "f1", "dice", "loss"] | FigureWeights = "auc"
     patience: Annotated[int, Field(ge=0)] = 0
     min_change: Annotated[float, Field(ge=0.0)] = 0.0
+    stop_when: Literal["no_improvement", "worse_than_best"] = "no_improvement"
+    threshold: Fraction | Literal["youden", "f1"] | LeastShare = 0.5
     augment: bool = False
     quantization_aware: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -131,3 +194,14 @@ class Experiment(Specification):
     def model(self) -> ModelSpec:
         """The classifier part: stem, scan and head."""
         return ModelSpec(stem=self.stem, scan=self.scan, head=self.head)
+
+
+Weights = TypeVar("Weights", LossWeights, FigureWeights)
+
+
+def _with_a_weight(weights: Weights) -> Weights:
+    """Return weights of which one at least is not 0."""
+    values = weights.model_dump()
+    if not any(values.values()):
+        raise ValueError(f"expected a weight above 0 for at least one of {', '.join(values)}.")
+    return weights

@@ -7,23 +7,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
 
 from edgelnn.atomic import write_bytes_atomically, write_text_atomically
-from edgelnn.data.dataset import Dataset, SplitName
-from edgelnn.decisions import class_probabilities
-from edgelnn.errors import DataError, TrainingError
-from edgelnn.models import Classifier
-from edgelnn.preprocessing import Preprocessing
 from edgelnn.run import (
     ENVIRONMENT,
     FIGURES,
     FORMAT_VERSION,
     HISTORY,
-    JUDGED,
     METRICS,
     WEIGHTS,
     Run,
@@ -31,14 +23,14 @@ from edgelnn.run import (
 )
 from edgelnn.training.checkpoint import CHECKPOINT, Progress
 from edgelnn.training.epochs import Epochs
-from edgelnn.training.experiment import Experiment
+from edgelnn.training.experiment import Experiment, FigureWeights
 from edgelnn.training.folders import Workplace, format_json, put_in_place
 from edgelnn.training.history import format_history
-from edgelnn.training.metrics import Metrics, evaluate_predictions
-from edgelnn.training.prediction import predict_probabilities
+from edgelnn.training.judging import Answers, ask, judge, threshold_from
 from edgelnn.training.quantization_aware import RECIPE
+from edgelnn.training.thresholds import threshold_rule
 
-__all__ = ["finish_run", "judge"]
+__all__ = ["finish_run"]
 
 
 def finish_run(
@@ -68,15 +60,15 @@ def finish_run(
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in best.items()}
     write_bytes_atomically(folder / WEIGHTS, save(tensors, {"format": "pt"}))
     write_text_atomically(folder / HISTORY, format_history(progress.history))
-    quantized: dict[SplitName, Metrics] = {}
+    simulated: Answers = {}
     if epochs.quantization is not None:
         epochs.calibrate()
-        quantized = {split: judge(epochs.classifier, dataset, split, epochs.preprocessing)[1] for split in JUDGED}
+        simulated = ask(epochs.classifier, dataset, epochs.preprocessing)
         epochs.quantization.remove()
-    probabilities: dict[SplitName, NDArray[np.floating[Any]]] = {}
-    metrics: dict[SplitName, Metrics] = {}
-    for split in JUDGED:
-        probabilities[split], metrics[split] = judge(epochs.classifier, dataset, split, epochs.preprocessing)
+    answers = ask(epochs.classifier, dataset, epochs.preprocessing)
+    threshold = threshold_from(answers, dataset, experiment.training)
+    metrics = judge(answers, dataset, threshold)
+    quantized = judge(simulated, dataset, threshold)
     environment = read_environment(folder)
     environment["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
     environment["training_s"] = round(sum(record.duration_s for record in progress.history), 3)
@@ -87,7 +79,8 @@ def finish_run(
         "best_epoch": progress.best_epoch,
         "epochs": len(progress.history),
         "stopped_early": progress.stopped_early,
-        "selected_by": experiment.training.select,
+        "selected_by": _plain(experiment.training.select),
+        "threshold": {"value": metrics["val"].threshold, "rule": threshold_rule(experiment.training)},
         "selected_with": f"fake quantization ({RECIPE})" if quantized else "float32",
     }
     facts |= {split: figure.to_dict() for split, figure in metrics.items()}
@@ -101,7 +94,7 @@ def finish_run(
             dataset=dataset,
             history=progress.history,
             best_epoch=progress.best_epoch,
-            probabilities=probabilities["test"],
+            probabilities=answers["test"],
             metrics=metrics["test"],
             classifier=epochs.classifier,
         )
@@ -112,31 +105,6 @@ def finish_run(
     return replace(run, folder=workplace.folder)
 
 
-def judge(
-    classifier: Classifier, dataset: Dataset, split: SplitName, preprocessing: Preprocessing
-) -> tuple[NDArray[np.floating[Any]], Metrics]:
-    """Return the probabilities (n, classes) for a split and their figures of merit.
-
-    Args:
-        classifier: To judge.
-        dataset: Of which the split is one.
-        split: Its name.
-        preprocessing: From pixels to inputs.
-
-    Raises:
-        TrainingError: The figures of merit are not defined.
-    """
-    outputs = predict_probabilities(classifier, dataset[split].images, preprocessing)
-    kind, classes = classifier.output_kind, len(dataset.class_names)
-    probabilities = class_probabilities(outputs.astype(np.float64), kind, classes)
-    try:
-        metrics = evaluate_predictions(
-            probabilities,
-            dataset[split].labels,
-            task=dataset.task,
-            class_names=dataset.class_names,
-            positive_class=dataset.positive_class,
-        )
-    except DataError as error:
-        raise TrainingError(f"the {split} split cannot be judged: {error}") from error
-    return probabilities, metrics
+def _plain(select: str | FigureWeights) -> str | dict[str, float]:
+    """Return what an epoch was selected by, for JSON."""
+    return select if isinstance(select, str) else {name: one for name, one in select.model_dump().items() if one}

@@ -9,6 +9,8 @@ from dataclasses import astuple, dataclass, fields
 
 from edgelnn.errors import RunFolderError
 
+NOT_RECORDED = float("nan")
+
 __all__ = ["EpochRecord", "format_history", "parse_history"]
 
 
@@ -24,14 +26,16 @@ class EpochRecord:
     val_auc: float
     val_accuracy: float
     duration_s: float
+    val_f1: float = NOT_RECORDED
+    val_dice: float = NOT_RECORDED
 
 
 def format_history(history: Sequence[EpochRecord]) -> str:
     """Return the epochs as CSV with a header.
 
-    >>> print(format_history([EpochRecord(1, 0.1, 0.7, 0.5, 0.6, 0.8, 0.75, 1.5)]), end="")
-    epoch,learning_rate,train_loss,train_accuracy,val_loss,val_auc,val_accuracy,duration_s
-    1,0.1,0.7,0.5,0.6,0.8,0.75,1.5
+    >>> print(format_history([EpochRecord(1, 0.1, 0.7, 0.5, 0.6, 0.8, 0.75, 1.5, 0.4, 0.3)]), end="")
+    epoch,learning_rate,train_loss,train_accuracy,val_loss,val_auc,val_accuracy,duration_s,val_f1,val_dice
+    1,0.1,0.7,0.5,0.6,0.8,0.75,1.5,0.4,0.3
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -48,7 +52,8 @@ def parse_history(text: str) -> tuple[EpochRecord, ...]:
     """
     rows = list(csv.reader(io.StringIO(text)))
     names = [field.name for field in fields(EpochRecord)]
-    if not rows or rows[0] != names:
+    # Runs of before F1 and Dice were recorded have the columns before them.
+    if not rows or rows[0] not in (names, names[:-2]):
         raise RunFolderError(f"got a history that begins with {rows[:1]}; expected the columns {', '.join(names)}.")
     try:
         return tuple(EpochRecord(int(row[0]), *map(float, row[1:])) for row in rows[1:])

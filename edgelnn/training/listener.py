@@ -53,7 +53,8 @@ class EpochReport:
         epochs: Of the whole training.
         learning_rate: Of its last batch.
         train_loss, train_accuracy: Means over its batches, dropout and augmentation included.
-        val_loss, val_auc, val_accuracy: On the validation split after it.
+        val_loss, val_auc, val_accuracy, val_f1, val_dice: On the validation split after it; decisions at 0.5, F1 and
+            Dice of the positive class, else means over classes.
         duration_s: Time it took.
         is_best: Its weights are the ones to keep so far.
         best_epoch: The epoch whose weights are kept so far.
@@ -71,6 +72,8 @@ class EpochReport:
     val_auc: float
     val_accuracy: float
     duration_s: float
+    val_f1: float
+    val_dice: float
     is_best: bool
     best_epoch: int
     elapsed_s: float

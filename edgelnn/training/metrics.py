@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edgelnn.data.dataset import Task
 from edgelnn.decisions import decide
 from edgelnn.errors import DataError
+from edgelnn.training.overlap import mean_overlap, overlap
 
 __all__ = ["ClassMetrics", "Interval", "Metrics", "check_labels", "evaluate_predictions"]
 
@@ -32,8 +33,10 @@ class ClassMetrics:
         auc: Area under the ROC curve of its probability.
         f1, sensitivity, specificity: Of the decisions, with this class as the positive one.
         confusion: True positives, false negatives, false positives, true negatives.
-        intervals: 95 % bootstrap intervals of ``auc``, ``f1``, ``sensitivity`` and ``specificity``; empty where none
-            were asked for.
+        intervals: 95 % bootstrap intervals of ``auc``, ``f1``, ``sensitivity``, ``specificity`` and ``dice``; empty
+            where none were asked for.
+        dice: Soft Dice coefficient of its probability, see `edgelnn.training.overlap`; None in runs of before it was
+            recorded.
     """
 
     name: str
@@ -44,6 +47,7 @@ class ClassMetrics:
     specificity: float
     confusion: tuple[int, int, int, int]
     intervals: Mapping[str, Interval] = field(default_factory=dict)
+    dice: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,18 +58,20 @@ class Metrics:
         task: MedMNIST's name of the task.
         images: Number of images.
         auc: `medmnist.evaluator.getAUC`. In binary tasks that of class 1, which equals that of class 0.
-        accuracy: `medmnist.evaluator.getACC`, at `threshold` where the task has one.
+        accuracy: `medmnist.evaluator.getACC`, which decides at 0.5 whatever `threshold` is.
         positive_class: The class that `f1`, `sensitivity` and `specificity` speak of; None where there is none: see
             `classes`.
         f1, sensitivity, specificity: Of the decisions for the positive class; None where there is none.
         threshold: On the probability of the positive class (binary) or of each label; None where the largest
             probability decides.
-        confusion: Counts, rows true and columns predicted, in the order of `class_names`; None where the task is
-            multi-label.
+        confusion: Counts of the decisions, rows true and columns predicted, in the order of `class_names`; None where
+            the task is multi-label.
         classes: Every class (or label) against all others.
-        intervals: 95 % bootstrap intervals of ``auc``, ``accuracy`` and, with a positive class, the other three.
+        intervals: 95 % bootstrap intervals of ``auc``, ``accuracy`` and, with a positive class, the other four.
         bootstrap: Number of resamples behind the intervals; stratified by class, save in multi-label tasks.
         seed: Of the resampling.
+        dice: Soft Dice coefficient of the positive class, of class 1 of two where there is none, else the mean over
+            classes; None in runs of before it was recorded.
     """
 
     task: Task
@@ -82,6 +88,15 @@ class Metrics:
     intervals: Mapping[str, Interval]
     bootstrap: int
     seed: int
+    dice: float | None = None
+
+    @property
+    def decided_accuracy(self) -> float:
+        """Share of the decisions that are right: `accuracy`, save where `threshold` is not 0.5."""
+        right = sum(one.confusion[0] + one.confusion[3] for one in self.classes) / len(self.classes)
+        if self.confusion is not None:
+            right = sum(row[index] for index, row in enumerate(self.confusion))
+        return right / self.images
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -126,7 +141,7 @@ def evaluate_predictions(
         class_names: One name per class.
         positive_class: Index of the class that sensitivity, specificity and F1 speak of, or None.
         threshold: On the probability of the positive class (class 1 where there is none) in binary tasks, on each
-            label in multi-label ones; without effect in others.
+            label in multi-label ones; without effect in others, and on MedMNIST's AUC and accuracy.
         bootstrap: Number of resamples behind the 95 % intervals; 0 for none.
         seed: Of the resampling.
 
@@ -142,14 +157,20 @@ def evaluate_predictions(
     probabilities = _checked(class_probabilities, labels, task, class_names, positive_class, threshold)
     truth = _truth(labels, task, len(class_names))
     decided = decide(probabilities, task=task, positive_class=positive_class, threshold=threshold)
-    auc, accuracy = _medmnist(probabilities, labels, task, _threshold_of_last(task, positive_class, threshold))
+    auc, accuracy = _medmnist(probabilities, labels, task)
     per_class: Mapping[int, Mapping[str, Interval]] = {}
     intervals: dict[str, Interval] = {}
     if bootstrap:
         from edgelnn.training.bootstrap import bootstrap_intervals
 
         intervals, per_class = bootstrap_intervals(
-            probabilities, truth, decided, stratified=task != "multi-label", resamples=bootstrap, seed=seed
+            probabilities,
+            truth,
+            decided,
+            decided_at_half=decide(probabilities, task=task, positive_class=None),
+            stratified=task != "multi-label",
+            resamples=bootstrap,
+            seed=seed,
         )
     classes = tuple(
         _class_metrics(name, truth[:, index], decided[:, index], probabilities[:, index], per_class.get(index, {}))
@@ -173,6 +194,7 @@ def evaluate_predictions(
         intervals=intervals,
         bootstrap=bootstrap,
         seed=seed,
+        dice=mean_overlap(probabilities, truth, task=task, positive_class=positive_class),
     )
 
 
@@ -238,25 +260,18 @@ def _checked(
     return checked
 
 
-def _threshold_of_last(task: Task, positive_class: int | None, threshold: float) -> float:
-    """Return the threshold on the probability that MedMNIST compares: that of class 1 where the task is binary."""
-    return 1.0 - threshold if task == "binary-class" and positive_class == 0 else threshold
-
-
 def _truth(labels: NDArray[np.integer[Any]], task: Task, classes: int) -> NDArray[np.bool_]:
     """Return the labels as (n, classes) bool."""
     return np.asarray(labels != 0 if task == "multi-label" else labels[:, None] == np.arange(classes))
 
 
-def _medmnist(
-    probabilities: NDArray[np.float64], labels: NDArray[np.integer[Any]], task: Task, threshold: float
-) -> tuple[float, float]:
+def _medmnist(probabilities: NDArray[np.float64], labels: NDArray[np.integer[Any]], task: Task) -> tuple[float, float]:
     """Return AUC and ACC by MedMNIST's own functions."""
     evaluator = _evaluator()
     name = MEDMNIST_TASKS.get(task, task)
     return (
         float(evaluator.getAUC(labels, probabilities, name)),
-        float(evaluator.getACC(labels, probabilities, name, threshold)),
+        float(evaluator.getACC(labels, probabilities, name)),
     )
 
 
@@ -284,11 +299,12 @@ def _class_metrics(
         name=name,
         images=hits + misses,
         auc=float(weighted_auc(probability, truth, np.ones((len(truth), 1), np.float32))[0]),
-        f1=2 * hits / (2 * hits + misses + alarms),
+        f1=float(overlap(decided, truth)),
         sensitivity=hits / (hits + misses),
         specificity=rests / (rests + alarms),
         confusion=(hits, misses, alarms, rests),
         intervals=intervals,
+        dice=float(overlap(probability, truth)),
     )
 
 

@@ -39,7 +39,10 @@ def explain(error: ValidationError, model: type[BaseModel], values: object, *, w
     found: dict[Location, str] = {}
     for detail in error.errors(include_url=False):
         location, owner = locate(detail["loc"], model, values)
-        found.setdefault(location, _line(location, owner, detail["type"], detail["input"], detail.get("ctx", {})))
+        line = _line(location, owner, detail["type"], detail["input"], detail.get("ctx", {}))
+        if detail["type"] == "value_error":  # what a member of a union says that took the value for its own
+            found[location] = line
+        found.setdefault(location, line)
     # Each member of a union complains; the one that got furthest into the value is the one that was meant.
     deepest = [here for here in found if not any(here != other and here == other[: len(here)] for other in found)]
     prefix = f"{where}: " if where else ""
@@ -114,7 +117,7 @@ def allowed_values(annotation: object, metadata: Sequence[object] = ()) -> str:
     if origin is list:
         return f"a list{_lengths(metadata)} (each {allowed_values(arguments[0])})"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return "a table of fields"
+        return f"a table of {', '.join(annotation.model_fields)}"
     words: dict[object, str] = {
         int: "a whole number",
         float: "a number",

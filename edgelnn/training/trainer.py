@@ -18,7 +18,7 @@ from edgelnn.run import Run
 from edgelnn.training.checkpoint import Checkpoint, Progress, copy_state, load_checkpoint, save_checkpoint
 from edgelnn.training.device import computing, find_device
 from edgelnn.training.environment import describe_environment
-from edgelnn.training.epochs import Epochs, advance
+from edgelnn.training.epochs import Epochs
 from edgelnn.training.experiment import Experiment
 from edgelnn.training.finishing import finish_run
 from edgelnn.training.folders import Workplace, find_workplace, start_folder
@@ -28,6 +28,7 @@ from edgelnn.training.losses import build_loss
 from edgelnn.training.metrics import check_labels
 from edgelnn.training.optimizers import optimizer_state, restore_optimizer
 from edgelnn.training.quantization_aware import FakeQuantization
+from edgelnn.training.selection import advance
 from edgelnn.training.starting import (
     begin_with,
     check_start_is_given,
@@ -35,6 +36,7 @@ from edgelnn.training.starting import (
     fine_tuning_experiment,
     started_from,
 )
+from edgelnn.training.thresholds import check_threshold
 
 __all__ = ["train"]
 
@@ -150,8 +152,10 @@ def _prepare(experiment: Experiment, dataset: Dataset, place: Any, listener: Tra
         task=dataset.task,
         classes=len(dataset.class_names),
         labels=dataset["train"].labels,
+        positive_class=dataset.positive_class,
         device=place,
     )
+    check_threshold(experiment.training, task=dataset.task, positive_class=dataset.positive_class)
     preprocessing = Preprocessing(dataset.image_shape, experiment.data.mean, experiment.data.std)
     augmentation = Augmentation.suited_to(dataset) if experiment.training.augment else None
     quantization = FakeQuantization(classifier) if experiment.training.quantization_aware else None

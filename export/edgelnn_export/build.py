@@ -91,7 +91,7 @@ def build_bundle(
     _refuse_foreign_files(Path(folder))
     with new_folder_atomically(folder, force, markers=(MANIFEST_FILE,)) as partial:
         dataset, classifier, preprocessing = run.load_dataset(), run.load_classifier(), run.preprocessing
-        judge = Judge.appoint(classifier, dataset, preprocessing)
+        judge = Judge.appoint(classifier, dataset, preprocessing, run.threshold)
         maker = Maker(
             classifier,
             preprocessing,

@@ -17,7 +17,7 @@ from edgelnn.models import count_parameters, describe
 from edgelnn.run import Run
 from edgelnn_export.golden import GOLDEN_FILE
 from edgelnn_export.listener import Check
-from edgelnn_export.parity import THRESHOLD, Judge
+from edgelnn_export.parity import Judge
 from edgelnn_export.selection import calibration_images
 
 __all__ = ["PREDICT_FILE", "README_FILE", "compose_manifest", "predict_source"]
@@ -67,7 +67,7 @@ def compose_manifest(
         class_names=dataset.class_names,
         positive_class=dataset.positive_class,
         output_kind=classifier.output_kind,
-        threshold=THRESHOLD,
+        threshold=judge.threshold,
         preprocessing=judge.preprocessing,
         statistics=image_statistics(dataset["train"].images),
         dataset=facts,

@@ -27,11 +27,10 @@ if TYPE_CHECKING:
     from edgelnn.models import Classifier
     from edgelnn_profiling.runtimes import AbstractRuntime
 
-__all__ = ["MAX_AUC_DROP", "PARITY_TOLERANCE", "THRESHOLD", "Answers", "Judge", "answer", "ask", "reason_to_reject"]
+__all__ = ["MAX_AUC_DROP", "PARITY_TOLERANCE", "Answers", "Judge", "answer", "ask", "reason_to_reject"]
 
 PARITY_TOLERANCE: Final = 1e-4
 MAX_AUC_DROP: Final = 0.02
-THRESHOLD: Final = 0.5
 _NOISE_IMAGES: Final = 16
 _NOISE_SEED: Final = 1
 _REFERENCE_IMAGES: Final = 4  # of each kind: the reference evaluator is slow
@@ -75,6 +74,7 @@ class Judge:
         golden: Inputs that travel with the bundle, and the model's answers to them.
         noise: More inputs, and the model's answers to them.
         validation: The model's answers to the validation split.
+        threshold: On the probability of the positive class, or of each label.
     """
 
     classifier: Classifier
@@ -83,9 +83,12 @@ class Judge:
     golden: tuple[Images, Answers]
     noise: tuple[Images, Answers]
     validation: Answers
+    threshold: float = 0.5
 
     @classmethod
-    def appoint(cls, classifier: Classifier, dataset: Dataset, preprocessing: Preprocessing) -> Judge:
+    def appoint(
+        cls, classifier: Classifier, dataset: Dataset, preprocessing: Preprocessing, threshold: float = 0.5
+    ) -> Judge:
         """Return a judge, having asked the model (in evaluation mode)."""
         golden = golden_images(dataset["val"])
         noise = random_images(_NOISE_IMAGES, preprocessing.image_shape, seed=_NOISE_SEED)
@@ -96,6 +99,7 @@ class Judge:
             (golden, ask(classifier, golden, preprocessing)),
             (noise, ask(classifier, noise, preprocessing)),
             ask(classifier, dataset["val"].images, preprocessing),
+            threshold,
         )
 
     @cached_property
@@ -181,7 +185,7 @@ class Judge:
             task=self.dataset.task,
             class_names=self.dataset.class_names,
             positive_class=self.dataset.positive_class,
-            threshold=THRESHOLD,
+            threshold=self.threshold,
             bootstrap=0,
         )
         figures = {"auc": metrics.auc, "accuracy": metrics.accuracy}
@@ -198,7 +202,7 @@ class Judge:
             probabilities,
             task=self.dataset.task,
             positive_class=self.dataset.positive_class,
-            threshold=THRESHOLD,
+            threshold=self.threshold,
         )
 
 
