@@ -45,6 +45,9 @@ def profile(
     ] = None,
     csv: Annotated[str | None, typer.Option("--csv", metavar="FILE", help="The same as CSV.")] = None,
     markdown: Annotated[str | None, typer.Option("--markdown", metavar="FILE", help="The same as Markdown.")] = None,
+    html: Annotated[
+        str | None, typer.Option("--html", metavar="FILE", help="The same as a page with charts, in one file.")
+    ] = None,
     schema: Annotated[
         bool,
         typer.Option(
@@ -58,13 +61,14 @@ def profile(
 
     from edgelnn_profiling import Plan
     from edgelnn_profiling import profile as measure
-    from edgelnn_profiling.writers import write_csv, write_markdown
+    from edgelnn_profiling.writers import write_csv, write_html, write_markdown
 
     kind_of(target, "bundle", "model")
     outputs: list[tuple[str | None, Callable[[Report], str]]] = [
         (json, lambda report: report.to_json()),
         (csv, write_csv),
         (markdown, write_markdown),
+        (html, write_html),
     ]
     _check_outputs([name for name, _ in outputs if name is not None], force)
     plan = replace(Plan.quick() if quick else Plan(), threads=_numbers(threads))
@@ -76,7 +80,7 @@ def profile(
     for name, format_report in outputs:
         if name is not None:
             _write(name, format_report(report), force)
-    if "-" not in (json, csv, markdown):
+    if "-" not in (json, csv, markdown, html):
         _show(report)
     _warn(report)
     if json not in (None, "-"):

@@ -50,7 +50,7 @@ def markdown_table(table: TextTable) -> list[str]:
 
     >>> from edgelnn_profiling.writers.tables import TextColumn
     >>> columns = (TextColumn("variant", number=False), TextColumn("p50"))
-    >>> print(*markdown_table(TextTable("Latency", columns, (("a|b", "16.5 µs"),))), sep="\n")
+    >>> print(*markdown_table(TextTable("times", "Latency", columns, (("a|b", "16.5 µs"),))), sep="\n")
     **Latency**
     <BLANKLINE>
     | variant | p50 |

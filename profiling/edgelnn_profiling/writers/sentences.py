@@ -42,9 +42,14 @@ class Doubt:
     invalidates: bool
 
     @property
+    def observations(self) -> tuple[str, ...]:
+        """What was seen where, a sentence each, without its full stop."""
+        return tuple((f"{', '.join(names)}: " if names else "") + what for what, names in self.seen)
+
+    @property
     def observation(self) -> str:
-        """What was seen where, in one sentence without its full stop."""
-        return "; ".join((f"{', '.join(names)}: " if names else "") + what for what, names in self.seen)
+        """The same in one sentence."""
+        return "; ".join(self.observations)
 
 
 def doubts_of(report: Report) -> tuple[Doubt, ...]:
@@ -144,8 +149,8 @@ def method_sentence(report: Report) -> str:
     """Return how the figures came about."""
     plan = report.plan
     counts = sorted({result.timing.inference.count for result in report.results if result.timing is not None})
-    samples = f"{counts[0]:,} samples" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,} samples"
+    samples = " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1]))) if counts else "no"
     return (
         f"{plan.rounds} processes a variant, interleaved, {plan.windows} windows each, after warm-up; "
-        f"{samples if counts else 'no samples'} a variant, one inference a sample unless said otherwise."
+        f"{samples} samples a variant, one inference a sample unless said otherwise."
     )

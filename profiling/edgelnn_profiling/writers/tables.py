@@ -41,12 +41,14 @@ class TextTable:
     """A table of text.
 
     Attributes:
+        name: By which a writer knows it.
         title: What it holds.
         columns: The first names what a row is about.
         rows: A cell for every column.
         note: What has to be known to read it; empty where nothing has.
     """
 
+    name: str
     title: str
     columns: tuple[TextColumn, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -99,7 +101,7 @@ def latency_table(report: Report, *, narrow: bool = False) -> TextTable:
         TextColumn("samples", spare=5),
     ]
     star = "* recommended by the bundle." if any(result.recommended for result in report.results) else ""
-    return _table("Latency of one inference, after warm-up", columns, rows, star)
+    return _table("latency", "Latency of one inference, after warm-up", columns, rows, star)
 
 
 def percentile_text(summary: Summary, percent: float, *, interval: bool = True) -> str:
@@ -138,7 +140,7 @@ def cost_table(report: Report) -> TextTable:
         TextColumn("error vs PyTorch", spare=4),
         TextColumn("runtime", number=False, spare=3),
     ]
-    return _table("Size, start, accuracy, proof", columns, rows)
+    return _table("cost", "Size, start, accuracy, proof", columns, rows)
 
 
 def memory_table(report: Report) -> TextTable:
@@ -161,7 +163,7 @@ def memory_table(report: Report) -> TextTable:
         TextColumn("model's cost"),
     ]
     note = "The model's cost is the peak above Python with numpy: its runtime, its weights, its work."
-    return _table("Memory: resident set (RSS)", columns, rows, note)
+    return _table("memory", "Memory: resident set (RSS)", columns, rows, note)
 
 
 def throughput_table(report: Report) -> TextTable:
@@ -173,7 +175,9 @@ def throughput_table(report: Report) -> TextTable:
         rates = {} if result.timing is None else {found.batch: found.images_per_s for found in result.timing.throughput}
         cells = [format_rate(rates[batch]) if batch in rates else UNKNOWN for batch in batches]
         rows.append((_name(result, report), *cells))
-    return _table("Images a second, by batch size", [TextColumn(f"batch {batch}") for batch in batches], rows)
+    return _table(
+        "throughput", "Images a second, by batch size", [TextColumn(f"batch {batch}") for batch in batches], rows
+    )
 
 
 def path_table(report: Report) -> TextTable:
@@ -194,11 +198,13 @@ def path_table(report: Report) -> TextTable:
         total = format_seconds(sum(known)) if len(known) == 3 else UNKNOWN
         rows.append((_name(result, report), *(format_seconds(median) for median in medians), total))
     columns = [TextColumn("preparation"), TextColumn("inference"), TextColumn("decision"), TextColumn("together")]
-    return _table("From pixels to a decision: medians", columns, rows)
+    return _table("path", "From pixels to a decision: medians", columns, rows)
 
 
-def _table(title: str, columns: Sequence[TextColumn], rows: Iterable[tuple[str, ...]], note: str = "") -> TextTable:
-    return TextTable(title, (TextColumn("variant", number=False), *columns), tuple(rows), note)
+def _table(
+    name: str, title: str, columns: Sequence[TextColumn], rows: Iterable[tuple[str, ...]], note: str = ""
+) -> TextTable:
+    return TextTable(name, title, (TextColumn("variant", number=False), *columns), tuple(rows), note)
 
 
 def _name(result: Result, report: Report) -> str:

@@ -1,0 +1,64 @@
+"""Bars to the right: of parts that add up, one bar a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgelnn_profiling.writers.axes import figure_svg, linear_axis, short_number
+from edgelnn_profiling.writers.labels import shorten
+from edgelnn_profiling.writers.markup import Markup, element
+
+__all__ = ["Bar", "bar_chart"]
+
+WIDTH = 380.0
+LEFT, RIGHT = 6.0, 312.0
+ROW, BAR = 36.0, 14.0
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One row.
+
+    Attributes:
+        name: Over the bar.
+        parts: Sizes of what it is made of, none negative, and what to say of each.
+        total: What stands at its end.
+    """
+
+    name: str
+    parts: tuple[tuple[float, str], ...]
+    total: str
+
+
+def bar_chart(name: str, title: str, described: str, bars: Sequence[Bar], *, unit: str) -> Markup:
+    """Return the chart; part by part, all bars have the same colors.
+
+    Args:
+        name: Of its element.
+        title: What it is.
+        described: What is to be seen in it.
+        bars: At least one.
+        unit: Of the sizes; stands on the axis.
+    """
+    longest = max((sum(size for size, _ in bar.parts) for bar in bars), default=0.0) or 1.0
+    axis = linear_axis(0.0, longest, LEFT, RIGHT)
+    bottom = 6 + ROW * len(bars)
+    drawn: list[Markup] = []
+    for tick in axis.ticks:
+        x = axis(tick)
+        drawn.append(element("line", x1=x, x2=x, y1=4, y2=bottom, class_="grid"))
+        drawn.append(element("text", short_number(tick), x=x, y=bottom + 15, text_anchor="middle", class_="tick"))
+    drawn.append(element("text", unit, x=WIDTH - 4, y=bottom + 15, text_anchor="end", class_="axis"))
+    for row, bar in enumerate(bars):
+        top = 6 + ROW * row
+        drawn.append(element("text", shorten(bar.name, 54), x=LEFT, y=top + 11, class_="name"))
+        reached = 0.0
+        for part, (size, says) in enumerate(bar.parts):
+            start, reached = axis(reached), reached + size
+            if size > 0:
+                end = axis(reached)
+                shape = element("rect", element("title", says), x=start, y=top + 15, width=end - start, height=BAR)
+                drawn.append(element("g", shape, class_=f"part{part}"))
+        drawn.append(element("text", bar.total, x=axis(reached) + 5, y=top + 26, class_="value"))
+    return figure_svg(name, title, described, (WIDTH, bottom + 22), drawn)
