@@ -83,7 +83,48 @@ def memory_events() -> list[dict[str, Any]]:
         {"event": "memory", "stage": stage, "rss": size * 10**6, "pss": size * 10**6 - 500_000}
         for stage, size in sizes.items()
     ]
-    return [*events, {"event": "memory", "stage": "peak", "rss": 57 * 10**6, "pss": None}, {"event": "done"}]
+    events.append({"event": "memory", "stage": "peak", "rss": 57 * 10**6, "pss": None})
+    stored = {"weights_bytes": 512, "activations_bytes": 2048, "arena_bytes": 4096}
+    return [*events, {"event": "storage", **stored}, {"event": "done"}]
+
+
+def operator_events() -> list[dict[str, Any]]:
+    """What a worker says that watched operators: a stem of two, a head of one, and one that the runtime added."""
+
+    def operator(name: str, kind: str, part: str | None, mean_us: float) -> dict[str, Any]:
+        origin = name if part else None
+        layer = name.rstrip("0123456789") if part else None
+        times = {"runs": 1, "mean_s": mean_us / 1e6, "most_s": (mean_us + 1) / 1e6}
+        return {"name": name, "type": kind, "origin": origin, "layer": layer, "part": part, **times}
+
+    profile = {
+        "profiler": "ONNX Runtime's profiler",
+        "inferences": 200,
+        "inference_s": 24e-6,
+        "resolution_s": 1e-6,
+        "operators": [
+            operator("stem/conv2d0", "Conv", "stem", 10.0),
+            operator("stem/conv2d1", "Conv", "stem", 5.5),
+            operator("ReorderOutput", "ReorderOutput", None, 1.5),
+            operator("head/lstm0", "LSTM", "head", 3.0),
+        ],
+        "reason": None,
+    }
+    return [{"event": "operators", "profile": profile}, {"event": "done"}]
+
+
+def energy_events(
+    *, pairs: int = 6, idle_w: float = 3.0, busy_w: float = 4.0, start: float = 1000.0, external: bool = False
+) -> list[dict[str, Any]]:
+    """What a worker says of windows of two seconds, 1000 inferences in each busy one."""
+    events: list[dict[str, Any]] = []
+    for place in range(2 * pairs):
+        energy = 2.0 * (busy_w if place % 2 else idle_w)
+        counted = {"energy_j": 0.0 if external else energy, "readings": 0 if external else 20}
+        at = {"start": start + 2.0 * place, "duration_s": 2.0, "inferences": 1000 * (place % 2)}
+        events.append({"event": "energy_window", **at, **counted})
+    meter = [] if external else [{"event": "meter", "source": "pmic", "rests_on": "the rails of the board"}]
+    return [*events, *meter, {"event": "done"}]
 
 
 class FakeExecutor(AbstractExecutor):
@@ -94,10 +135,12 @@ class FakeExecutor(AbstractExecutor):
         timing: Callable[[Mapping[str, Any]], Outcome | list[dict[str, Any]]] = lambda request: timing_events(),
         *,
         memory: Callable[[Mapping[str, Any]], Outcome | list[dict[str, Any]]] = lambda request: memory_events(),
+        operators: Callable[[Mapping[str, Any]], Outcome | list[dict[str, Any]]] = lambda request: operator_events(),
+        energy: Callable[[Mapping[str, Any]], Outcome | list[dict[str, Any]]] = lambda request: energy_events(),
         machine: Mapping[str, Any] | None = None,
         states: Sequence[Mapping[str, Any]] = ({}, {}),
     ) -> None:
-        self.timing, self.memory = timing, memory
+        self.answers = {"timing": timing, "memory": memory, "operators": operators, "energy": energy}
         self.machine = {**PI4, **(machine or {})}
         self.states = [{**QUIET_STATE, **state} for state in states]
         self.requests: list[Mapping[str, Any]] = []
@@ -108,7 +151,7 @@ class FakeExecutor(AbstractExecutor):
             asked = sum(one["kind"] == "machine" for one in self.requests)
             said = {"event": "machine", "machine": self.machine, "state": self.states[asked - 1]}
             return Outcome((said, {"event": "done"}), None)
-        answer = (self.memory if request["kind"] == "memory" else self.timing)(request)
+        answer = self.answers[request["kind"]](request)
         return answer if isinstance(answer, Outcome) else Outcome(tuple(answer), None)
 
 

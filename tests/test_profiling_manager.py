@@ -198,7 +198,7 @@ def test_a_report_survives_json(bundle: Path) -> None:
     ("change", "words"),
     [
         (lambda text: text[: len(text) // 2], "not valid JSON"),
-        (lambda text: text.replace('"format_version": 1', '"format_version": 2'), "Update it"),
+        (lambda text: text.replace('"format_version": 2', '"format_version": 3'), "Update it"),
         (lambda text: text.replace('"valid": true', '"valid": "yes"'), "true or false"),
         (lambda text: text.replace('"created"', '"made"'), "lacks .created"),
         (lambda text: "[]", "expected an object"),
@@ -242,10 +242,18 @@ def test_unknown_variants_and_targets_are_refused(bundle: Path, tmp_path: Path) 
         {"warm_up_min_s": 2.0},
         {"timeout_s": 0.0},
         {"preparation_samples": -1},
+        {"energy_pairs": 0},
+        {"energy_window_s": 0.0},
+        {"cpus": (1,)},
+        {"pin": True, "cpus": (1, 1)},
+        {"pin": True, "cpus": (-1,)},
+        {"pin": True, "cpus": (1,), "threads": (2,)},
     ],
 )
 def test_a_plan_that_cannot_be_carried_out_names_what_is_wrong(values: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"got (rounds|windows|min_|max_|threads|batches|window_s|warm|time|prep)"):
+    with pytest.raises(
+        ConfigError, match=r"got (rounds|windows|min_|max_|threads|batches|window_s|warm|time|prep|energy|cpus)"
+    ):
         Plan(**values)
 
 

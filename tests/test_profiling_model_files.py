@@ -20,6 +20,7 @@ from edgelnn.errors import ModelFileError
 from edgelnn_export.onnx_model import write_onnx
 from edgelnn_export.tflite_model import write_tflite
 from edgelnn_profiling import allowed_operators, check_model, identify_model, onnx_checks, tflite_checks
+from edgelnn_profiling.flatbuffer import Table
 from edgelnn_profiling.runtimes import load_runtime
 from tests.operator_graphs import FUSED, GRAPHS, SEQUENCE, make_graph, small_graph
 
@@ -68,7 +69,7 @@ def test_options_that_name_subgraphs_stand_where_the_schema_says() -> None:
         builder = flatbuffers.Builder()
         builder.Finish(options.Pack(builder))
         content = bytes(builder.Output())
-        table = tflite_checks._Table(content, struct.unpack_from("<I", content)[0])
+        table = Table(content, struct.unpack_from("<I", content)[0])
         slots = tflite_checks._SUBGRAPH_SLOTS[name.removesuffix("OptionsT").upper()]
         assert [table.number(slot, "i") for slot in slots] == [7, 8][: len(fields)]
 

@@ -8,13 +8,16 @@ from typing import Any
 from edgelnn.decode import DecodeError, decode
 from edgelnn.errors import ProfileError
 from edgelnn.manifest import Tensor
+from edgelnn_profiling.energy import Energy, EnergyWindow, estimate_energy, no_energy
 from edgelnn_profiling.executor import Outcome
 from edgelnn_profiling.machine import Machine
+from edgelnn_profiling.operator_times import OperatorProfile, unwatched
+from edgelnn_profiling.power_csv import PowerReadings
 from edgelnn_profiling.report import Memory, Parity, Process, Result, Size, Throughput, Timing
 from edgelnn_profiling.samples import Summary, quantile, summarize
 from edgelnn_profiling.state import State
 
-__all__ = ["assemble_result", "read_machine_events"]
+__all__ = ["assemble_energy", "assemble_result", "read_machine_events"]
 
 
 def read_machine_events(outcome: Outcome) -> tuple[Machine, State]:
@@ -28,13 +31,21 @@ def read_machine_events(outcome: Outcome) -> tuple[Machine, State]:
         raise ProfileError(f"a worker process described its machine in a way that cannot be read: {error}.") from error
 
 
-def assemble_result(facts: Mapping[str, Any], timings: Sequence[Outcome], memory: Outcome | None) -> Result:
+def assemble_result(
+    facts: Mapping[str, Any],
+    timings: Sequence[Outcome],
+    memory: Outcome | None,
+    operators: Outcome | None = None,
+    energy: Energy | None = None,
+) -> Result:
     """Return what was found out about one variant.
 
     Args:
         facts: What was known before: the fields of `Result` that no worker finds out.
         timings: What its timing processes said, in order.
         memory: What its memory process said.
+        operators: What the process said that watched its operators.
+        energy: The estimate of its energy.
     """
     outcomes = [*([memory] if memory is not None else []), *timings]
     errors = [_error(outcome) for outcome in outcomes]
@@ -50,6 +61,8 @@ def assemble_result(facts: Mapping[str, Any], timings: Sequence[Outcome], memory
         parity=max(parities, key=lambda parity: parity.max_error, default=None),
         timing=_timing(processes, loaded) if processes and loaded is not None else None,
         memory=None if memory is None else _memory(memory),
+        operators=None if operators is None else _operators(operators),
+        energy=energy,
         error=next((error for error in errors if error is not None), None),
     )
 
@@ -135,12 +148,55 @@ def _pooled(rows: Iterable[tuple[int, ...]]) -> Summary | None:
 
 def _memory(outcome: Outcome) -> Memory | None:
     sizes = {event["stage"]: Size(event["rss"], event["pss"]) for event in outcome.all("memory")}
+    stored = outcome.first("storage") or {}
     stages = ("interpreter", "numpy", "runtime", "loaded", "inferred")
     if "peak" not in sizes or any(stage not in sizes for stage in stages):
         return None
     # The kernel's counter of the peak may lag a little behind the exact sizes.
     known = [size.rss_bytes for size in sizes.values() if size.rss_bytes is not None]
-    return Memory(**{stage: sizes[stage] for stage in stages}, peak_rss_bytes=max(known, default=None))
+    return Memory(
+        interpreter=sizes["interpreter"],
+        numpy=sizes["numpy"],
+        runtime=sizes["runtime"],
+        loaded=sizes["loaded"],
+        inferred=sizes["inferred"],
+        peak_rss_bytes=max(known, default=None),
+        weights_bytes=stored.get("weights_bytes"),
+        activations_bytes=stored.get("activations_bytes"),
+        arena_bytes=stored.get("arena_bytes"),
+    )
+
+
+def _operators(outcome: Outcome) -> OperatorProfile:
+    said = outcome.first("operators")
+    if said is None:
+        return unwatched((_error(outcome) or "the worker process said nothing of it").rstrip("."))
+    return decode(OperatorProfile, said["profile"])
+
+
+def assemble_energy(outcome: Outcome, readings: PowerReadings | Energy | None) -> Energy:
+    """Return the estimate that an energy process's windows come to, or why there is none.
+
+    Args:
+        outcome: What the process said.
+        readings: Of an external meter, where one is to be believed in place of the machine's own; or why it has none.
+    """
+    missing, meter = outcome.first("no_meter"), outcome.first("meter")
+    if missing is not None:
+        return no_energy(str(missing["reason"]).rstrip("."))
+    if _error(outcome) is not None:
+        return no_energy(str(_error(outcome)).rstrip("."))
+    windows = [decode(EnergyWindow, _without(event)) for event in outcome.all("energy_window")]
+    if isinstance(readings, Energy):
+        return readings
+    if readings is not None:
+        try:
+            return readings.estimate(windows)
+        except ProfileError as error:  # What was timed for minutes is not lost for a meter's sake.
+            return no_energy(str(error).rstrip("."))
+    if meter is None:
+        return no_energy("the worker process did not say what its meter is")
+    return estimate_energy(windows, source=meter["source"], rests_on=meter["rests_on"])
 
 
 def _without(event: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,16 +14,20 @@ from typing import Any
 
 from edgelnn.bundle import Bundle, Variant
 from edgelnn.decode import DecodeError, encode
-from edgelnn.errors import ModelFileError, ProfileError
-from edgelnn_profiling.assembly import assemble_result, read_machine_events
+from edgelnn.errors import ConfigError, ModelFileError, ProfileError
+from edgelnn_profiling.assembly import assemble_energy, assemble_result, read_machine_events
 from edgelnn_profiling.cautions import find_cautions
+from edgelnn_profiling.energy import Energy, no_energy
 from edgelnn_profiling.executor import AbstractExecutor, LocalExecutor, Outcome
 from edgelnn_profiling.model_files import check_model
 from edgelnn_profiling.parity import allowed_error
 from edgelnn_profiling.plan import Plan
+from edgelnn_profiling.power_csv import PowerReadings, read_power_csv
 from edgelnn_profiling.report import Report
 
 __all__ = ["Progress", "profile"]
+
+METER_PATIENCE_S = 10
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class Subject:
     request: dict[str, Any]
     timings: list[Outcome] = field(default_factory=list)
     memory: Outcome | None = None
+    operators: Outcome | None = None
+    energy: Outcome | None = None
 
     @property
     def failed(self) -> bool:
@@ -60,6 +67,7 @@ def profile(
     *,
     variants: Sequence[str] = (),
     executor: AbstractExecutor | None = None,
+    power_csv: str | os.PathLike[str] | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Report:
     """Measure what a model costs on this machine.
@@ -70,6 +78,8 @@ def profile(
         listener: Told before each process, and at the end.
         variants: Names of a bundle's variants; all where none is given.
         executor: Where workers run; this machine where none is given.
+        power_csv: Where an external meter writes times and watts meanwhile, to take the energy from (see `power_csv`);
+            the machine's own meter where it is None.
         now: The date for the report.
 
     Returns:
@@ -78,12 +88,15 @@ def profile(
     Raises:
         BundleError: The folder is not a bundle, or has no variant of a name given.
         ModelFileError: The file is not a model.
+        ConfigError: The meter's file cannot be read, or does not hold what it should.
         ProfileError: Not even a worker that describes the machine can be started.
     """
     plan = Plan() if plan is None else plan
     executor = LocalExecutor() if executor is None else executor
     heading, subjects = _subjects(Path(path), plan, variants)
-    total = len(subjects) * (plan.rounds + (1 if plan.memory else 0)) + 2
+    if power_csv is not None and plan.energy:
+        read_power_csv(power_csv)  # Rather now than after minutes.
+    total = len(subjects) * (plan.rounds + plan.memory + plan.operators + plan.energy) + 2
     done = 0
 
     def tell(what: str) -> None:
@@ -108,8 +121,28 @@ def profile(
                 subject.timings.append(executor.execute(request, timeout_s=plan.timeout_s))
     tell("looking at the machine")
     _, after = read_machine_events(_ask_machine(executor, plan))
+    for subject in subjects if plan.operators else ():
+        tell(f"operators of {_name(subject)}")
+        if not subject.failed:
+            subject.operators = executor.execute({**subject.request, "kind": "operators"}, timeout_s=plan.timeout_s)
+    meter = "own" if power_csv is None else "external"
+    for subject in subjects if plan.energy else ():
+        tell(f"energy of {_name(subject)}")
+        if not subject.failed:
+            request = {**subject.request, "kind": "energy", "meter": meter}
+            subject.energy = executor.execute(request, timeout_s=plan.timeout_s)
+    readings = _read_meter(power_csv, subjects) if power_csv is not None and plan.energy else None
     try:
-        results = tuple(assemble_result(subject.facts, subject.timings, subject.memory) for subject in subjects)
+        results = tuple(
+            assemble_result(
+                subject.facts,
+                subject.timings,
+                subject.memory,
+                subject.operators,
+                None if subject.energy is None else assemble_energy(subject.energy, readings),
+            )
+            for subject in subjects
+        )
     except (DecodeError, KeyError) as error:
         raise ProfileError(f"a worker answered what cannot be understood: {error}.") from error
     cautions = find_cautions(results, machine=machine, plan=plan, before=before, after=after)
@@ -131,6 +164,23 @@ def profile(
         valid=not reasons,
         reasons=reasons,
     )
+
+
+def _read_meter(path: str | os.PathLike[str], subjects: Sequence[Subject]) -> PowerReadings | Energy:
+    """Return an external meter's readings, once they reach the end of what was measured or have had the time to.
+
+    Where they can no longer be read, return that there is no estimate, and why: the rest of the report is not lost.
+    """
+    windows = [event for s in subjects if s.energy is not None for event in s.energy.all("energy_window")]
+    end = max((window["start"] + window["duration_s"] for window in windows), default=0.0)
+    patience = METER_PATIENCE_S
+    try:
+        while (readings := read_power_csv(path)).times[-1] < end and patience > 0:
+            patience -= 1
+            time.sleep(1.0)
+    except ConfigError as error:
+        return no_energy(str(error).rstrip("."))
+    return readings
 
 
 def _name(subject: Subject) -> str:

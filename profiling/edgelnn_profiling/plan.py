@@ -30,7 +30,12 @@ class Plan:
         preparation_samples: Images that are taken all the way from pixels to decision, to time what stands around an
             inference. 0 leaves it out.
         memory: Measure memory, in processes of its own.
+        operators: Measure time by operator, in processes of their own.
+        energy: Estimate the energy of an inference, in processes of their own.
+        energy_pairs: Pairs of an idle window and one with inferences; 6 or more give an interval.
+        energy_window_s: Length of each of these windows, in seconds.
         pin: Pin each process to as many CPUs as it has threads.
+        cpus: Which CPUs to pin to; the last ones where none is named.
         timeout_s: Longest time of one process, in seconds.
         seed: Of the order of variants and of made-up inputs.
     """
@@ -46,7 +51,12 @@ class Plan:
     warm_up_max_s: float = 1.0
     preparation_samples: int = 100
     memory: bool = True
+    operators: bool = False
+    energy: bool = False
+    energy_pairs: int = 6
+    energy_window_s: float = 2.0
     pin: bool = False
+    cpus: tuple[int, ...] = ()
     timeout_s: float = 600.0
     seed: int = 0
 
@@ -56,15 +66,26 @@ class Plan:
         Raises:
             ConfigError: A value is out of range; the message names it.
         """
-        counts = (("rounds", self.rounds, 1), ("windows", self.windows, 1), ("min_samples", self.min_samples, 1))
-        for name, value, least in (*counts, ("preparation_samples", self.preparation_samples, 0)):
+        counts: tuple[tuple[str, int, int], ...] = (
+            ("rounds", self.rounds, 1),
+            ("windows", self.windows, 1),
+            ("min_samples", self.min_samples, 1),
+        )
+        counts += (("energy_pairs", self.energy_pairs, 1), ("preparation_samples", self.preparation_samples, 0))
+        for name, value, least in counts:
             _expect(value >= least, name, value, f"{least} or more")
         _expect(self.max_samples >= self.min_samples, "max_samples", self.max_samples, f"at least {self.min_samples}")
         for name, values in (("threads", self.threads), ("batches", self.batches)):
             sensible = len(values) > 0 and all(1 <= value <= 1024 for value in values)
             _expect(sensible and len(set(values)) == len(values), name, values, "numbers from 1 to 1024, each once")
         _expect(1 in self.batches, "batches", self.batches, "1 among them")
-        for name, seconds in (("window_s", self.window_s), ("timeout_s", self.timeout_s)):
+        distinct = len(set(self.cpus)) == len(self.cpus) and all(0 <= cpu < 4096 for cpu in self.cpus)
+        _expect(distinct, "cpus", self.cpus, "numbers of CPUs, each once")
+        _expect(self.pin or not self.cpus, "cpus", self.cpus, "none where pin is not asked for")
+        enough = not self.cpus or len(self.cpus) >= max(self.threads)
+        _expect(enough, "cpus", self.cpus, f"as many CPUs as threads, {max(self.threads, default=1)}")
+        lengths = (("window_s", self.window_s), ("energy_window_s", self.energy_window_s))
+        for name, seconds in (*lengths, ("timeout_s", self.timeout_s)):
             _expect(0 < seconds < 1e6, name, seconds, "seconds, more than 0")
         _expect(0 <= self.warm_up_min_s < 1e6, "warm_up_min_s", self.warm_up_min_s, "seconds, 0 or more")
         _expect(

@@ -6,20 +6,23 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from edgelnn.decode import DecodeError, decode, encode, parse_json
 from edgelnn.errors import ProfileError
 from edgelnn.manifest import Tensor
 from edgelnn_profiling.cautions import Caution
+from edgelnn_profiling.energy import Energy
 from edgelnn_profiling.machine import Machine
 from edgelnn_profiling.measuring import WarmUp
+from edgelnn_profiling.operator_times import OperatorProfile
 from edgelnn_profiling.plan import Plan
 from edgelnn_profiling.samples import Summary
 from edgelnn_profiling.state import Activity, State
 
 __all__ = ["FORMAT_VERSION", "Memory", "Parity", "Process", "Report", "Result", "Size", "Throughput", "Timing"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,11 @@ class Memory:
         loaded: With the model loaded.
         inferred: After inferences.
         peak_rss_bytes: The largest resident size.
+        weights_bytes: Of the constants that the file stores: weights, scales and tables.
+        activations_bytes: What the runtime's arena held of computed values at once, at most; None where the runtime
+            does not tell (LiteRT does not).
+        arena_bytes: What that arena took from the system, weights included where the runtime keeps them there; None
+            likewise.
     """
 
     interpreter: Size
@@ -145,6 +153,9 @@ class Memory:
     loaded: Size
     inferred: Size
     peak_rss_bytes: int | None
+    weights_bytes: int | None
+    activations_bytes: int | None
+    arena_bytes: int | None
 
     @property
     def above_empty_bytes(self) -> int | None:
@@ -184,6 +195,8 @@ class Result:
         parity: None where there is no bundle.
         timing: None where it could not be measured.
         memory: None likewise, or where the plan leaves it out.
+        operators: Where the time goes; None where the plan leaves it out.
+        energy: An estimate; None where the plan leaves it out.
         error: Why something is missing; None where nothing is.
     """
 
@@ -206,7 +219,14 @@ class Result:
     parity: Parity | None
     timing: Timing | None
     memory: Memory | None
+    operators: OperatorProfile | None
+    energy: Energy | None
     error: str | None
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The one batch size that the file takes, so that no other can be measured; None where it takes any."""
+        return None if self.input is None or self.input.shape[0] < 1 else self.input.shape[0]
 
 
 @dataclass(frozen=True)
@@ -261,9 +281,27 @@ class Report:
                 raise ProfileError(
                     f"the report has format_version {version}; this edgelnn reads {FORMAT_VERSION}. Update it."
                 )
+            if version == 1:
+                _bring_up_to_date(value)
             return decode(cls, value)
         except DecodeError as error:
             raise ProfileError(f"the report is not valid: {error}.") from error
+
+
+def _bring_up_to_date(value: Any) -> None:
+    """Add to a report of format 1 what format 2 has more: all of it unknown, or left out of the plan."""
+    value["format_version"] = FORMAT_VERSION
+    if isinstance(value.get("plan"), dict):
+        for name in ("operators", "energy", "cpus", "energy_pairs", "energy_window_s"):
+            value["plan"].setdefault(name, encode(getattr(Plan(), name)))
+    results = value.get("results")
+    for result in results if isinstance(results, list) else []:
+        if isinstance(result, dict):
+            result.setdefault("operators", None)
+            result.setdefault("energy", None)
+            if isinstance(result.get("memory"), dict):
+                for name in ("weights_bytes", "activations_bytes", "arena_bytes"):
+                    result["memory"].setdefault(name, None)
 
 
 _NUMBERS = re.compile(r"\[\n\s+([-+.\deE]+(?:,\n\s+[-+.\deE]+)*)\n\s*\]")

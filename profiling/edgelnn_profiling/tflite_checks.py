@@ -9,13 +9,13 @@ Slots (offsets in a table's layout) are those of TFLite's schema.
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from edgelnn.errors import ModelFileError
 from edgelnn_profiling.allowed_operators import TFLITE_NAMES, TFLITE_OPERATORS
+from edgelnn_profiling.flatbuffer import Table
 from edgelnn_profiling.protobuf import Buffer, Malformed
 
 __all__ = ["check_tflite"]
@@ -40,61 +40,6 @@ class _Tensor:
     constant: bool
 
 
-class _Table:
-    """A table of the file; every read stays within it, or is `Malformed`."""
-
-    def __init__(self, data: Buffer, position: int) -> None:
-        self.data = data
-        self.position = position
-        self.layout = position - _read(data, "<i", position)
-        self.layout_bytes = _read(data, "<H", self.layout)
-
-    def place(self, slot: int) -> int:
-        """Return where a field stands, 0 where it is left out."""
-        if slot + 2 > self.layout_bytes:
-            return 0
-        offset = _read(self.data, "<H", self.layout + slot)
-        return self.position + offset if offset else 0
-
-    def number(self, slot: int, kind: str) -> int:
-        """Return a number, 0 where it is left out; `kind` as for struct."""
-        place = self.place(slot)
-        return _read(self.data, f"<{kind}", place) if place else 0
-
-    def table(self, slot: int) -> _Table | None:
-        """Return a table, or None."""
-        place = self.place(slot)
-        return _Table(self.data, place + _read(self.data, "<I", place)) if place else None
-
-    def vector(self, slot: int, size: int) -> tuple[int, int]:
-        """Return where a vector's elements, `size` bytes each, begin, and how many there are."""
-        place = self.place(slot)
-        if not place:
-            return 0, 0
-        start = place + _read(self.data, "<I", place)
-        length = _read(self.data, "<I", start)
-        if start + 4 + length * size > len(self.data):
-            raise Malformed
-        return start + 4, length
-
-    def numbers(self, slot: int) -> tuple[int, ...]:
-        """Return a vector of int32."""
-        start, length = self.vector(slot, 4)
-        return struct.unpack_from(f"<{length}i", self.data, start) if length else ()
-
-    def tables(self, slot: int) -> Iterator[_Table]:
-        """Yield the tables of a vector."""
-        start, length = self.vector(slot, 4)
-        for place in range(start, start + 4 * length, 4):
-            yield _Table(self.data, place + _read(self.data, "<I", place))
-
-
-def _read(data: Buffer, kind: str, position: int) -> int:
-    if not 0 <= position <= len(data) - struct.calcsize(kind):
-        raise Malformed
-    return int(struct.unpack_from(kind, data, position)[0])
-
-
 def check_tflite(data: Buffer, name: str) -> None:
     """Refuse a TFLite file that is not fit to be run.
 
@@ -115,7 +60,7 @@ class _Check:
     def __init__(self, data: Buffer, name: str) -> None:
         self.data = data
         self.name = name
-        self.model = _Table(data, _read(data, "<I", 0))
+        self.model = Table.root(data)
         self.records = 0
 
     def all(self) -> None:
@@ -136,7 +81,7 @@ class _Check:
             self._refuse(f"needs {arena} bytes for what it computes; more than {MAX_ARENA_BYTES} are refused")
         self._check_depth(inside)
 
-    def _operator(self, code: _Table) -> str:
+    def _operator(self, code: Table) -> str:
         number = max(code.number(10, "i"), code.number(4, "b"))
         known = TFLITE_NAMES[number] if 0 <= number < len(TFLITE_NAMES) else f"number {number}"
         if known == "CUSTOM":
@@ -147,12 +92,12 @@ class _Check:
             self._refuse(f"holds the operator {known!r}, which is not among those that are opened")
         return known
 
-    def _buffer(self, buffer: _Table) -> int:
+    def _buffer(self, buffer: Table) -> int:
         if buffer.number(6, "Q") > 1:
             self._refuse("keeps weights behind its model, as files beyond 2 GB do, which is refused")
         return buffer.vector(4, 1)[1]
 
-    def _tensor(self, tensor: _Table, buffers: list[int]) -> _Tensor:
+    def _tensor(self, tensor: Table, buffers: list[int]) -> _Tensor:
         shape, dtype, buffer = tensor.numbers(4), tensor.number(6, "b"), tensor.number(8, "I")
         self._count(len(shape))
         if tensor.number(24, "I"):
@@ -170,7 +115,7 @@ class _Check:
             self._refuse(f"holds {buffers[buffer]} bytes for a tensor of {size}")
         return _Tensor(size, constant=buffers[buffer] > 0)
 
-    def _walk(self, subgraph: _Table, tensors: list[_Tensor], operators: list[str]) -> tuple[int, set[int]]:
+    def _walk(self, subgraph: Table, tensors: list[_Tensor], operators: list[str]) -> tuple[int, set[int]]:
         """Return the bytes alive at once at most while a subgraph is computed, and the subgraphs that it names."""
         ends = [number for slot in (6, 8) for number in self._tensors(subgraph, slot, tensors)]
         uses: list[list[int]] = [ends]
@@ -186,7 +131,7 @@ class _Check:
         uses.append(ends)
         return _most_alive(uses, tensors), named
 
-    def _tensors(self, table: _Table, slot: int, tensors: list[_Tensor]) -> list[int]:
+    def _tensors(self, table: Table, slot: int, tensors: list[_Tensor]) -> list[int]:
         numbers = table.numbers(slot)
         self._count(len(numbers))
         if any(not -1 <= number < len(tensors) for number in numbers):
@@ -206,7 +151,7 @@ class _Check:
             if max(depth[number] for number in ready) > MAX_DEPTH:
                 self._refuse(f"nests more than {MAX_DEPTH} levels deep; no sensible TFLite model does")
 
-    def _counted(self, table: _Table, slot: int) -> Iterator[_Table]:
+    def _counted(self, table: Table, slot: int) -> Iterator[Table]:
         self._count(table.vector(slot, 4)[1])
         return table.tables(slot)
 

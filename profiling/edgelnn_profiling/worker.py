@@ -2,9 +2,9 @@
 
     python -m edgelnn_profiling.worker    a request (one JSON object) on stdin, events (JSON, one a line) on stdout
 
-A worker measures one model file once and ends. Timing and memory are never measured in the same process: to look at
-memory takes time, and to keep samples takes memory. A memory worker imports nothing before it has looked at how large
-it is without it.
+A worker measures one model file once and ends. Timing, memory, operators and energy are never measured in the same
+process: to look at memory takes time, to keep samples takes memory, and to watch operators or to read a meter takes
+both. A memory worker imports nothing before it has looked at how large it is without it.
 """
 
 import json
@@ -53,8 +53,14 @@ def answer(request: "Mapping[str, Any]", say: "Say", clock: "Callable[[], int]" 
             measure_time(request, say, clock)
         elif request["kind"] == "machine":
             describe_machine(request, say)
+        elif request["kind"] == "operators":
+            measure_operators(request, say)
+        elif request["kind"] == "energy":
+            measure_energy(request, say, clock)
         else:
-            raise EdgelnnError(f"got a request of kind {request['kind']!r}; expected timing, memory or machine.")
+            raise EdgelnnError(
+                f"got a request of kind {request['kind']!r}; expected timing, memory, operators, energy or machine."
+            )
     except EdgelnnError as error:
         say("error", kind=type(error).__name__, message=str(error))
     return 0
@@ -80,6 +86,10 @@ def measure_memory(request: "Mapping[str, Any]", say: "Say") -> None:
         runtime.run(array)
     _say_memory(say, "inferred")
     say("memory", stage="peak", rss=peak_bytes(), pss=None)
+    # From here on memory is no longer looked at, and may be used.
+    from edgelnn_profiling.arena import read_storage
+
+    say("storage", **read_storage(request["model"], request["format"], array, threads=request["threads"]))
     say("done")
 
 
@@ -103,7 +113,7 @@ def describe_machine(request: "Mapping[str, Any]", say: "Say") -> None:
 def measure_time(request: "Mapping[str, Any]", say: "Say", clock: "Callable[[], int]") -> None:
     """Say load time, first inference, parity, warm-up, windows, what stands around an inference, and batches."""
     plan = request["plan"]
-    pinned = _pin(request["threads"]) if plan["pin"] else None
+    pinned = _pin(request) if plan["pin"] else None
     from edgelnn.decode import encode
     from edgelnn_profiling.machine import MachineFiles
     from edgelnn_profiling.measuring import choose_loops, clock_tick_ns, take_window, warm_up
@@ -166,6 +176,50 @@ def measure_time(request: "Mapping[str, Any]", say: "Say", clock: "Callable[[], 
     say("done")
 
 
+def measure_operators(request: "Mapping[str, Any]", say: "Say") -> None:
+    """Say where the time of an inference goes, by the runtime's own profiler."""
+    if request["plan"]["pin"]:
+        _pin(request)
+    from edgelnn.decode import encode
+    from edgelnn_profiling.operator_watching import watch_operators
+    from edgelnn_profiling.parity import load_examples
+    from edgelnn_profiling.runtimes import open_runtime
+
+    runtime = open_runtime(request["model"], request["format"], threads=request["threads"])
+    array = load_examples(request, runtime).inputs[: max(1, runtime.input.shape[0])]
+    found = watch_operators(request["model"], request["format"], array, threads=request["threads"])
+    say("operators", profile=encode(found))
+    say("done")
+
+
+def measure_energy(request: "Mapping[str, Any]", say: "Say", clock: "Callable[[], int]") -> None:
+    """Say what a meter counts in pairs of windows, idle and full of inferences; or why there is no meter."""
+    plan = request["plan"]
+    if plan["pin"]:
+        _pin(request)
+    from edgelnn.decode import encode
+    from edgelnn.errors import ProfileError
+    from edgelnn_profiling.energy_windows import take_energy_windows
+    from edgelnn_profiling.measuring import warm_up
+    from edgelnn_profiling.meters import find_meter
+    from edgelnn_profiling.parity import load_examples
+    from edgelnn_profiling.runtimes import open_runtime
+
+    try:
+        meter = None if request["meter"] == "external" else find_meter()
+        runtime = open_runtime(request["model"], request["format"], threads=request["threads"])
+        runtime.set_input(load_examples(request, runtime).inputs[: max(1, runtime.input.shape[0])])
+        _, run_ns = warm_up(runtime.invoke, clock, min_s=plan["warm_up_min_s"], max_s=plan["warm_up_max_s"])
+        pairs, length_s = plan["energy_pairs"], plan["energy_window_s"]
+        for window in take_energy_windows(runtime.invoke, meter, pairs=pairs, window_s=length_s, run_s=run_ns / 1e9):
+            say("energy_window", **encode(window))  # type: ignore[arg-type]
+        if meter is not None:
+            say("meter", source=meter.source, rests_on=meter.rests_on)
+    except ProfileError as error:
+        say("no_meter", reason=str(error))
+    say("done")
+
+
 def _time_whole_path(
     runtime: "AbstractRuntime", examples: "Any", count: int, say: "Say", clock: "Callable[[], int]"
 ) -> None:
@@ -207,17 +261,28 @@ def _time_batch(
     say("batch", batch=batch, samples_ns=window.samples_ns)
 
 
-def _pin(count: int) -> list[int]:
-    """Keep this process on as many CPUs as it has threads, the last ones, as the first serve most interrupts."""
+def _pin(request: "Mapping[str, Any]") -> list[int]:
+    """Keep this process on the plan's CPUs, or on as many as it has threads.
+
+    These are the last ones, as the first serve most interrupts.
+    """
     from edgelnn.errors import ProfileError
 
+    count, asked = request["threads"], request["plan"]["cpus"]
     if not hasattr(os, "sched_setaffinity"):
         raise ProfileError("this system cannot pin a process to CPUs; measure without pinning.")
-    cpus = sorted(os.sched_getaffinity(0))[-count:]
+    usable = sorted(os.sched_getaffinity(0))
+    if not set(asked) <= set(usable):
+        raise ProfileError(f"got CPUs {_listed(asked)} to pin to; this process may use {_listed(usable)}.")
+    cpus = sorted(asked) or usable[-count:]
     if len(cpus) < count:
         raise ProfileError(f"got {count} threads to pin; this process may use {len(cpus)} CPUs. Ask for fewer threads.")
     os.sched_setaffinity(0, cpus)
     return cpus
+
+
+def _listed(cpus: "list[int]") -> str:
+    return ", ".join(map(str, cpus))
 
 
 if __name__ == "__main__":
