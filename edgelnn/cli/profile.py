@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgelnn.cli.measuring import build_plan
 from edgelnn.cli.options import Force
 from edgelnn.cli.output import console, is_terminal, message, next_step, print_data, show
 from edgelnn.cli.targets import kind_of
@@ -40,6 +41,32 @@ def profile(
         str, typer.Option("--threads", metavar="N[,N…]", help="Threads to measure with, such as 1,2,4.")
     ] = "1",
     quick: Annotated[bool, typer.Option("--quick", help="A look in half a second a variant, not a result.")] = False,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", metavar="N", help="Fresh processes a variant.", show_default="3")
+    ] = None,
+    windows: Annotated[
+        int | None, typer.Option("--windows", metavar="N", help="Windows in each process.", show_default="2")
+    ] = None,
+    window: Annotated[
+        float | None, typer.Option("--window", metavar="SECONDS", help="Length of a window.", show_default="0.15")
+    ] = None,
+    batches: Annotated[
+        str | None,
+        typer.Option("--batches", metavar="N[,N…]", help="Batch sizes for images a second.", show_default="1,8,32"),
+    ] = None,
+    pin: Annotated[
+        str | None, typer.Option("--pin", metavar="CPUS", help="Pin processes to CPUs such as 2,3, or: last.")
+    ] = None,
+    operators: Annotated[bool, typer.Option("--operators", help="Time by operator, layer and part too.")] = False,
+    energy: Annotated[bool, typer.Option("--energy", help="Estimate energy too, where the machine can tell.")] = False,
+    power_csv: Annotated[
+        Path | None,
+        typer.Option("--power-csv", metavar="FILE", help="Energy from a meter that writes time,watts there meanwhile."),
+    ] = None,
+    energy_window: Annotated[
+        float | None,
+        typer.Option("--energy-window", metavar="SECONDS", help="Length of a window for energy.", show_default="2"),
+    ] = None,
     json: Annotated[
         str | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; - for stdout alone.")
     ] = None,
@@ -57,9 +84,6 @@ def profile(
     force: Force = False,
 ) -> None:
     """Measure latency and memory of every variant, each in a process of its own without torch and onnx."""
-    from dataclasses import replace
-
-    from edgelnn_profiling import Plan
     from edgelnn_profiling import profile as measure
     from edgelnn_profiling.writers import write_csv, write_html, write_markdown
 
@@ -71,9 +95,20 @@ def profile(
         (html, write_html),
     ]
     _check_outputs([name for name, _ in outputs if name is not None], force)
-    plan = replace(Plan.quick() if quick else Plan(), threads=_numbers(threads))
+    plan = build_plan(
+        quick=quick,
+        threads=threads,
+        rounds=rounds,
+        windows=windows,
+        window=window,
+        batches=batches,
+        pin=pin,
+        operators=operators,
+        energy=energy or power_csv is not None,
+        energy_window=energy_window,
+    )
     with shown_progress() as listener:
-        report = measure(target, plan, listener, variants=tuple(variants or ()))
+        report = measure(target, plan, listener, variants=tuple(variants or ()), power_csv=power_csv)
     failed = [result for result in report.results if result.error is not None]
     if len(failed) == len(report.results):
         raise ProfileError(f"nothing could be measured. {failed[0].variant}: {failed[0].error}")
@@ -87,15 +122,6 @@ def profile(
         next_step("compare", json, "ANOTHER.json")
     elif target.is_dir():
         next_step("predict", target, "IMAGE")
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise ConfigError(
-            f"got --threads {text}; expected whole numbers with commas between them, such as 1,2,4."
-        ) from error
 
 
 def _check_outputs(names: Sequence[str], force: bool) -> None:

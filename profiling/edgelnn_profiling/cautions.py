@@ -78,7 +78,7 @@ _TEXTS: dict[str, tuple[bool, str, str]] = {
     "noisy": (
         True,
         "with windows this far apart, the next measurement will give another figure",
-        "close other programs; if that does not help, measure longer (more rounds, longer windows)",
+        "close other programs; if that does not help, measure longer (--rounds, --window)",
     ),
     "swap": (True, "waiting for the disk is not inference", "free memory or stop other programs"),
     "unsettled": (
@@ -121,8 +121,12 @@ _TEXTS: dict[str, tuple[bool, str, str]] = {
         "an inference is shorter than a hundred ticks of the clock, and means hide the slow ones",
         "read the median; no percentile above it is given",
     ),
-    "few_samples": (False, "a percentile from so few samples is luck", "take more: more rounds or longer windows"),
-    "few_windows": (False, "how much windows differ cannot be told from so few", "use at least 5 windows in all"),
+    "few_samples": (False, "a percentile from so few samples is luck", "take more: --rounds or --window"),
+    "few_windows": (
+        False,
+        "how much windows differ cannot be told from so few",
+        "take at least 5 windows in all: --rounds, --windows",
+    ),
 }
 
 

@@ -169,11 +169,11 @@ def _by_inference(events: Sequence[Mapping[str, Any]]) -> list[tuple[float, list
             place += 1
             if event["ts"] < run["ts"]:
                 continue
-            # Of two that begin in the same microsecond only one with a body can reach beyond the other.
-            if event["ts"] + event["dur"] <= covered and _may_hold(inside[-1]):
+            if event["ts"] < covered:
                 continue
             inside.append(event)
-            covered = event["ts"] + event["dur"]
+            if _may_hold(event):
+                covered = event["ts"] + event["dur"]
         runs.append((float(run["dur"]), inside))
     return runs
 

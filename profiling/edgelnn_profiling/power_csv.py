@@ -111,6 +111,8 @@ def read_power_csv(path: str | os.PathLike[str]) -> PowerReadings:
         raise ConfigError(f"cannot read {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is no text; {_EXPECTED}.") from error
+    # A last line without its end may be one that the meter is writing at this moment.
+    text = text[: text.rfind("\n") + 1]
     times: list[float] = []
     watts: list[float] = []
     for line, time, power in _rows(text, str(path)):

@@ -281,7 +281,7 @@ class Report:
                 raise ProfileError(
                     f"the report has format_version {version}; this edgelnn reads {FORMAT_VERSION}. Update it."
                 )
-            if version == 1:
+            if type(version) is int and version == 1:
                 _bring_up_to_date(value)
             return decode(cls, value)
         except DecodeError as error:
@@ -294,6 +294,8 @@ def _bring_up_to_date(value: Any) -> None:
     if isinstance(value.get("plan"), dict):
         for name in ("operators", "energy", "cpus", "energy_pairs", "energy_window_s"):
             value["plan"].setdefault(name, encode(getattr(Plan(), name)))
+    if isinstance(value.get("machine"), dict):
+        value["machine"].setdefault("emulated", False)
     results = value.get("results")
     for result in results if isinstance(results, list) else []:
         if isinstance(result, dict):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from edgelnn_profiling.report import Report, Result
 from edgelnn_profiling.samples import Summary
+from edgelnn_profiling.writers.cost_tables import energy_table, layer_table, part_table
 from edgelnn_profiling.writers.sentences import label_of
+from edgelnn_profiling.writers.text_table import TextColumn as TextColumn
+from edgelnn_profiling.writers.text_table import TextTable as TextTable
 from edgelnn_profiling.writers.units import (
     UNKNOWN,
     format_bytes,
@@ -19,40 +21,6 @@ from edgelnn_profiling.writers.units import (
 __all__ = ["TOO_FEW", "TextColumn", "TextTable", "tables_of"]
 
 TOO_FEW = "too few samples"
-
-
-@dataclass(frozen=True)
-class TextColumn:
-    """A column.
-
-    Attributes:
-        title: Its heading.
-        number: Whether its cells are numbers, to be aligned on the right.
-        spare: Where there is little room, the column of the largest number goes first; those with 0 stay.
-    """
-
-    title: str
-    number: bool = True
-    spare: int = 0
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """A table of text.
-
-    Attributes:
-        name: By which a writer knows it.
-        title: What it holds.
-        columns: The first names what a row is about.
-        rows: A cell for every column.
-        note: What has to be known to read it; empty where nothing has.
-    """
-
-    name: str
-    title: str
-    columns: tuple[TextColumn, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
 
 
 def tables_of(report: Report, *, narrow: bool = False) -> list[TextTable]:
@@ -70,6 +38,10 @@ def tables_of(report: Report, *, narrow: bool = False) -> list[TextTable]:
         tables.append(throughput_table(report))
     if not narrow and any(timing.preparation is not None for timing in timings):
         tables.append(path_table(report))
+    if any(result.operators is not None for result in report.results):
+        tables += [part_table(report), layer_table(report)]
+    if any(result.energy is not None for result in report.results):
+        tables.append(energy_table(report))
     return tables
 
 
@@ -175,9 +147,10 @@ def throughput_table(report: Report) -> TextTable:
         rates = {} if result.timing is None else {found.batch: found.images_per_s for found in result.timing.throughput}
         cells = [format_rate(rates[batch]) if batch in rates else UNKNOWN for batch in batches]
         rows.append((_name(result, report), *cells))
-    return _table(
-        "throughput", "Images a second, by batch size", [TextColumn(f"batch {batch}") for batch in batches], rows
-    )
+    fixed = [f"{_name(r, report)} takes batches of {r.fixed_batch} alone" for r in report.results if r.fixed_batch]
+    note = f"{'; '.join(fixed)}." if fixed else ""
+    columns = [TextColumn(f"batch {batch}") for batch in batches]
+    return _table("throughput", "Images a second, by batch size", columns, rows, note)
 
 
 def path_table(report: Report) -> TextTable:

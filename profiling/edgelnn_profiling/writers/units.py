@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["UNKNOWN", "format_bytes", "format_count", "format_rate", "format_seconds", "format_seconds_interval"]
+__all__ = [
+    "UNKNOWN",
+    "format_bytes",
+    "format_count",
+    "format_joules",
+    "format_rate",
+    "format_seconds",
+    "format_seconds_interval",
+]
 
 UNKNOWN = "—"
 _SCALES = ((1.0, "s"), (1e3, "ms"), (1e6, "µs"), (1e9, "ns"))
@@ -65,6 +73,20 @@ def format_count(number: int | None) -> str:
     ('263,048', '—')
     """
     return UNKNOWN if number is None else f"{number:,}"
+
+
+def format_joules(energy: float | None) -> str:
+    """Return an energy with three significant digits.
+
+    >>> format_joules(0.00123), format_joules(-2.5e-5), format_joules(None)
+    ('1.23 mJ', '-25.0 µJ', '—')
+    """
+    if energy is None:
+        return UNKNOWN
+    for factor, unit in ((1.0, "J"), (1e3, "mJ"), (1e6, "µJ")):
+        if abs(energy) * factor >= 0.9995:
+            return f"{three_digits(energy * factor)} {unit}"
+    return f"{three_digits(energy * 1e9)} nJ"
 
 
 def scale_of(seconds: float) -> tuple[float, str]:

@@ -1,0 +1,135 @@
+"""Where the time goes and what energy it takes, as tables of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from edgelnn_profiling.energy import Energy
+from edgelnn_profiling.operator_times import PARTS, LayerTime, OperatorProfile
+from edgelnn_profiling.report import Report
+from edgelnn_profiling.writers.sentences import label_of
+from edgelnn_profiling.writers.text_table import TextColumn, TextTable
+from edgelnn_profiling.writers.units import UNKNOWN, format_joules, format_seconds, three_digits
+
+__all__ = ["energy_table", "layer_table", "part_table"]
+
+LEAST_SHARE = 0.02
+WATCHED = (
+    "By the runtime's own profiler, in runs of their own: watching slows operators down, and its clock cuts off below "
+    "a microsecond, so that the true time may be anything up to the second figure."
+)
+
+
+def part_table(report: Report) -> TextTable:
+    """Return how the time is shared among the parts of the classifier."""
+    rows = []
+    reasons: dict[str, list[str]] = {}
+    for result in report.results:
+        name = label_of(result, report.results)
+        profile = result.operators
+        if profile is not None and profile.reason is not None:
+            reasons.setdefault(profile.reason, []).append(name)
+        if profile is None or not profile.operators:
+            rows.append((name, *[UNKNOWN] * (len(PARTS) + 3)))
+            continue
+        parts = {each.name: each for each in profile.by_part}
+        cells = [_cell(parts.get(part)) for part in (*PARTS, None)]
+        rows.append((name, *cells, format_seconds(profile.total_s), format_seconds(profile.inference_s)))
+    columns = (
+        TextColumn("variant", number=False),
+        *(TextColumn(part) for part in PARTS),
+        TextColumn("no part", spare=2),
+        TextColumn("together", spare=1),
+        TextColumn("watched inference", spare=3),
+    )
+    return TextTable(
+        "parts", "Time by part of the classifier", columns, tuple(rows), " ".join([WATCHED, *_said(reasons)])
+    )
+
+
+def layer_table(report: Report) -> TextTable:
+    """Return the layers that take the most time, of each variant; small ones are counted together."""
+    rows = []
+    for result in report.results:
+        if result.operators is not None:
+            name = label_of(result, report.results)
+            rows += [(name, *row) for row in _layer_rows(result.operators)]
+    columns = (
+        TextColumn("variant", number=False),
+        TextColumn("layer", number=False),
+        TextColumn("part", number=False, spare=2),
+        TextColumn("operators", spare=1),
+        TextColumn("time"),
+        TextColumn("share"),
+    )
+    return TextTable(
+        "layers", "Time by layer", columns, tuple(rows), f"Layers below {LEAST_SHARE:.0%} are counted together."
+    )
+
+
+def _layer_rows(profile: OperatorProfile) -> Iterator[tuple[str, ...]]:
+    total = profile.total_s
+    small = []
+    for layer in profile.by_layer:
+        if total > 0 and layer.mean_s >= LEAST_SHARE * total:
+            share = f"{layer.mean_s / total:.0%}"
+            yield (layer.name or UNKNOWN, layer.part or UNKNOWN, str(layer.operators), _cell(layer), share)
+        else:
+            small.append(layer)
+    if small:
+        mean, most = (sum(times) for times in zip(*((each.mean_s, each.most_s) for each in small), strict=True))
+        if profile.inference_s is not None:
+            most = min(most, max(mean, profile.inference_s - (total - mean)))
+        together = LayerTime(None, None, sum(each.operators for each in small), mean, most)
+        share = f"{mean / total:.0%}" if total > 0 else UNKNOWN
+        yield (f"{len(small)} smaller ones", UNKNOWN, str(together.operators), _cell(together), share)
+
+
+def _cell(time: LayerTime | None) -> str:
+    """Return a time, and what it may be at most where that would be read as another time."""
+    if time is None:
+        return UNKNOWN
+    known, most = format_seconds(time.mean_s), format_seconds(time.most_s)
+    if time.mean_s < 1e-6:
+        return f"< {most}"
+    return known if known == most else f"{known} to {most}"
+
+
+def energy_table(report: Report) -> TextTable:
+    """Return the estimated energy of an inference, net of idle."""
+    rows, notes = [], []
+    reasons: dict[str, list[str]] = {}
+    for result in report.results:
+        name, energy = label_of(result, report.results), result.energy
+        if energy is None or energy.joules_per_inference is None:
+            rows.append((name, *[UNKNOWN] * 3))
+            if energy is not None and energy.reason is not None:
+                reasons.setdefault(energy.reason, []).append(name)
+            continue
+        rows.append((name, _joules(energy), _watts(energy.idle_w), _watts(energy.busy_w)))
+        notes.append(f"Estimates, net of idle; they rest on {energy.rests_on}.")
+        if not energy.beyond_idle:
+            notes.append(f"{name}: the estimate cannot be told apart from nothing.")
+    columns = (
+        TextColumn("variant", number=False),
+        TextColumn("energy of an inference, estimated"),
+        TextColumn("idle", spare=2),
+        TextColumn("busy", spare=1),
+    )
+    return TextTable("energy", "Energy", columns, tuple(rows), " ".join([*dict.fromkeys(notes), *_said(reasons)]))
+
+
+def _said(reasons: dict[str, list[str]]) -> list[str]:
+    """Return a sentence for each reason, with the variants that it holds for."""
+    return [f"{', '.join(names)}: {reason}." for reason, names in reasons.items()]
+
+
+def _joules(energy: Energy) -> str:
+    value = format_joules(energy.joules_per_inference)
+    if energy.low_j is None or energy.high_j is None:
+        return value
+    return f"{value} ({format_joules(energy.low_j)} to {format_joules(energy.high_j)})"
+
+
+def _watts(power: float | None) -> str:
+    return UNKNOWN if power is None else f"{three_digits(power)} W"
