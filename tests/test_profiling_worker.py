@@ -194,7 +194,7 @@ def test_a_file_that_crashes_its_runtime_is_an_error_in_the_report(
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "interpreter.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     path = tmp_path / "hostile.tflite"
     path.write_bytes(linear_tflite((8, 8, 1), 2))
     result = profile(path, SHORT).results[0]
@@ -215,7 +215,7 @@ def test_what_a_runtime_prints_does_not_land_among_the_events(bundle: Path, monk
     (chatter / "onnxruntime" / "__init__.py").write_text(
         "import os; os.write(1, b'hello from C++\\n'); print('hello'); raise ImportError('gone')"
     )
-    monkeypatch.setenv("PYTHONPATH", str(chatter))
+    monkeypatch.setenv("PYTHONPATH", str(chatter), prepend=os.pathsep)
     outcome = LocalExecutor().execute(request(bundle / "model-float32.onnx", "memory"), timeout_s=60)
     assert [event["event"] for event in outcome.events] == ["memory", "memory", "error"]
     assert outcome.error is not None
