@@ -10,7 +10,22 @@ from torch import Tensor
 
 from edgelnn.models import CfCLayer, DenseCfCLayer, LTCLayer, WiringPlan
 from edgelnn.models.liquid import AbstractLiquidLayer
+from edgelnn.models.specification import NCPShape
 
+POLICY = WiringPlan(
+    "ncp",
+    14,
+    3,
+    ncp=NCPShape(
+        inter=6,
+        command=5,
+        motor=3,
+        sensory_fanout=3,
+        inter_fanout=2,
+        recurrent_command_synapses=4,
+        motor_fanin=2,
+    ),
+)
 MODES = ("default", "pure", "no_gate")
 
 
@@ -57,6 +72,11 @@ def _cases() -> list[Case]:
         Case("ltc-full-seeded", lambda: LTCLayer(6, WiringPlan("full", 5, 5, seed=3), unfolds=3), seed=10),
         Case("ltc-auto-wide", lambda: LTCLayer(16, wide, unfolds=4), seed=11, batch=3, steps=12),
         Case("ltc-auto-least", lambda: LTCLayer(1, WiringPlan("auto", 4, 1), unfolds=1), seed=12, batch=1, steps=1),
+        Case("cfc-ncp", lambda: CfCLayer(6, POLICY), seed=14),
+        Case("cfc-random", lambda: CfCLayer(6, WiringPlan("random", 9, 9, sparsity=0.7)), seed=15),
+        Case("ltc-ncp", lambda: LTCLayer(6, POLICY, unfolds=3), seed=16),
+        Case("ltc-random", lambda: LTCLayer(6, WiringPlan("random", 9, 4, sparsity=0.7)), seed=17),
+        Case("ltc-random-sparse", lambda: LTCLayer(3, WiringPlan("random", 5, 2, sparsity=0.9)), seed=18),
         Case("ltc-auto-sparse", lambda: LTCLayer(5, WiringPlan("auto", 12, 4, sparsity=0.9)), seed=13),
     ]
 

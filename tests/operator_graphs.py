@@ -78,10 +78,10 @@ def linear(out: int, *, bias: bool = True, activation: str = "none") -> Build:
 
 
 def recurrent(op: str, units: int, **attributes: Any) -> Build:
-    """Return what writes an LSTM or a GRU."""
+    """Return what writes an LSTM, a GRU or an RNN."""
 
     def build(b: GraphBuilder, w: Callable[..., Any]) -> str:
-        gates, biases, features = (4, 1, 4) if op == "lstm" else (3, 2, 4)
+        gates, biases, features = {"lstm": (4, 1, 4), "gru": (3, 2, 4), "rnn": (1, 1, 4)}[op]
         weights = []
         for _ in range(2 if attributes.get("direction") == "both" else 1):
             weights += [w(gates * units, features), w(gates * units, units), *(w(gates * units) for _ in range(biases))]
@@ -241,4 +241,9 @@ FUSED: Mapping[str, Build] = {
     "gru_reverse": recurrent("gru", 5, direction="reverse"),
     "gru_both": recurrent("gru", 5, direction="both"),
     "gru_both_last": recurrent("gru", 5, direction="both", result="last"),
+    "rnn": recurrent("rnn", 5),
+    "rnn_last": recurrent("rnn", 5, result="last"),
+    "rnn_reverse": recurrent("rnn", 5, direction="reverse"),
+    "rnn_both": recurrent("rnn", 5, direction="both"),
+    "rnn_both_last": recurrent("rnn", 5, direction="both", result="last"),
 }

@@ -30,6 +30,15 @@ from edgelnn_profiling.runtimes import load_runtime
 TARGETS: Final[tuple[Target, ...]] = ("onnx", "tflite")
 LAYOUTS: Final[Mapping[Target, Layout]] = {"onnx": "channels_first", "tflite": "channels_last"}
 TOLERANCE: Final = 1e-6
+NCP: Final = {
+    "inter": 7,
+    "command": 5,
+    "motor": 3,
+    "sensory_fanout": 3,
+    "inter_fanout": 2,
+    "recurrent_command_synapses": 4,
+    "motor_fanin": 2,
+}
 HEADS: Final[Mapping[str, Mapping[str, Any]]] = {
     "cfc": {"kind": "cfc", "units": 14},
     "cfc mean": {"kind": "cfc", "units": 14, "readout": "mean"},
@@ -50,12 +59,25 @@ HEADS: Final[Mapping[str, Mapping[str, Any]]] = {
     "lstm both ways": {"kind": "lstm", "units": 7, "bidirectional": True, "layers": 2, "readout": "mean"},
     "gru": {"kind": "gru", "units": 7},
     "gru both ways": {"kind": "gru", "units": 7, "bidirectional": True, "layers": 2},
+    "lstm of own units": {"kind": "lstm", "units": [7, 4], "linear": False, "readout": "mean"},
+    "rnn": {"kind": "rnn", "units": 7},
+    "rnn both ways": {"kind": "rnn", "units": [7, 5], "bidirectional": True, "readout_activation": "relu"},
+    "rnn mean": {"kind": "rnn", "units": 7, "readout": "mean", "readout_activation": "relu"},
+    "ltc ncp": {"kind": "ltc", "wiring": "ncp", "ncp": NCP, "readout": "joined"},
+    "cfc ncp": {"kind": "cfc", "wiring": "ncp", "ncp": [NCP, NCP], "batch_norm": True, "activation": "tanh"},
+    "ltc random": {"kind": "ltc", "wiring": "random", "units": 9, "sparsity": 0.7, "batch_norm": True},
+    "cfc random": {"kind": "cfc", "wiring": "random", "units": 9, "readout": "mean", "bidirectional": True},
+    "reservoir": {"kind": "reservoir", "units": 20},
+    "reservoir mean": {"kind": "reservoir", "units": 20, "readout": "mean", "leak": 1.0},
+    "reservoir joined": {"kind": "reservoir", "units": 20, "readout": "joined", "leak": 0.2},
+    "dense mean of hidden": {"kind": "dense", "widths": [7, 5], "readout": "mean", "mean_of": "hidden"},
+    "dense normed": {"kind": "dense", "widths": [7], "readout": "joined", "batch_norm": True},
 }
 
 
-def classifier(head: Mapping[str, Any], *, size: int, classes: int = 4) -> Classifier:
+def classifier(head: Mapping[str, Any], *, size: int, classes: int = 4, scan: str = "rows") -> Classifier:
     """Return a classifier none of whose numbers are what they are by default."""
-    spec = ModelSpec.model_validate({"head": dict(head)})
+    spec = ModelSpec.model_validate({"scan": {"kind": scan}, "head": dict(head)})
     model = build_classifier(spec, image_shape=(size, size, 1), task="multi-class", classes=classes, seed=3).eval()
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():

@@ -83,10 +83,10 @@ MISTAKES = [
     ({"head": {"kind": "cfc", "units": "a"}}, 'head.units: got "a"; expected a whole number from 1 to 4096 or a list'),
     (
         {"head": {"kind": "cfcc"}},
-        'head.kind: got "cfcc"; expected one of dense, cfc, ltc, lstm, gru; did you mean "cfc"?',
+        'head.kind: got "cfcc"; expected one of dense, cfc, ltc, lstm, gru, rnn, reservoir; did you mean "cfc"?',
     ),
-    ({"head": {}}, "head.kind: missing; expected one of dense, cfc, ltc, lstm, gru."),
-    ({"head": 3}, "head: got 3; expected a table with kind = one of dense, cfc, ltc, lstm, gru."),
+    ({"head": {}}, "head.kind: missing; expected one of dense, cfc, ltc, lstm, gru, rnn, reservoir."),
+    ({"head": 3}, "head: got 3; expected a table with kind = one of dense, cfc, ltc, lstm, gru, rnn, reservoir."),
     ({"head": {"kind": "cfc", "units": [0]}}, "head.units.0: got 0; expected a whole number from 1 to 4096."),
     ({"head": {"kind": "cfc", "unit": 3}}, 'head.unit: no such field; did you mean "units"?'),
     ({"scan": {"kind": "chunks"}}, "scan.steps: missing; expected a whole number from 1 to 4096."),
@@ -183,7 +183,7 @@ def test_a_number_is_a_text_where_a_text_is_wanted():
     assert load_experiment(None, ["data.positive_class=3"]).data.positive_class == "3"
 
 
-@pytest.mark.parametrize("kind", ["dense", "ltc", "lstm", "gru", "cfc"])
+@pytest.mark.parametrize("kind", ["dense", "ltc", "lstm", "gru", "rnn", "reservoir", "cfc"])
 def test_a_change_of_kind_keeps_what_fits_and_drops_the_rest(kind):
     experiment = load_experiment("breastmnist", [f"head.kind={kind}"])
     assert experiment.head.kind == kind
@@ -194,15 +194,16 @@ def test_a_change_of_kind_keeps_what_fits_and_drops_the_rest(kind):
 def test_a_value_that_does_not_fit_the_new_kind_is_dropped_but_one_that_was_asked_for_is_not():
     stacked = ["head.units=[14, 8]", "head.mode=pure"]
     with pytest.raises(ConfigError, match=r"head\.units: got \[14, 8\]"):
-        load_experiment("breastmnist", [*stacked, "head.kind=lstm"])
+        load_experiment("breastmnist", [*stacked, "head.kind=reservoir"])
     with pytest.raises(ConfigError, match=r"head\.mode: no such field"):
         load_experiment("breastmnist", ["head.mode=pure", "head.kind=lstm"])
 
 
 def test_a_section_of_another_kind_is_found_in_a_file(tmp_path):
     (tmp_path / "e.toml").write_text('[head]\nkind = "cfc"\nunits = [14, 8]\nwiring = "none"\nmode = "pure"\n')
-    experiment = load_experiment(tmp_path / "e.toml", ["head.kind=lstm"])
-    assert (experiment.head.kind, experiment.head.units) == ("lstm", 32)
+    experiment = load_experiment(tmp_path / "e.toml", ["head.kind=reservoir"])
+    assert (experiment.head.kind, experiment.head.units) == ("reservoir", 1000)
+    assert load_experiment(tmp_path / "e.toml", ["head.kind=lstm"]).head.units == [14, 8]
     assert load_experiment(tmp_path / "e.toml", ["head.kind=ltc"]).head.wiring == "auto"
 
 

@@ -11,7 +11,7 @@ import typer
 
 from edgelnn.cli.formatting import confusion_table, metrics_tables
 from edgelnn.cli.options import DataRoot, Json, RuntimeThreads
-from edgelnn.cli.output import message, print_json, show
+from edgelnn.cli.output import message, print_json, show, warning
 from edgelnn.cli.targets import kind_of
 from edgelnn.errors import ConfigError, DataError
 
@@ -69,11 +69,17 @@ def evaluate(
             "dataset": data.name,
             "split": split,
             "synthetic": data.synthetic,
+            "images_together": asked.together,
         }
         beside = {} if validation is None else {"validation": validation.to_dict()}
         print_json({**facts, "metrics": metrics.to_dict(), **beside})
         return
     synthetic = " (synthetic images)" if data.synthetic else ""
+    if asked.together is not None:
+        warning(
+            "the recurrence runs over the batch: each answer depends on the images beside it, here "
+            f"{asked.together} at a time in the order of the split. Other batches give other figures."
+        )
     title = f"{asked.model} on {data.name}{synthetic}, {split} split, {metrics.images} images"
     show(*metrics_tables(metrics, title=title, validation=validation))
     confusion = confusion_table(metrics)
@@ -91,6 +97,7 @@ class Asked:
         answer: From images (n, [d,] h, w, c) to probabilities (n, outputs).
         output_kind: Of these.
         threshold: Of its decisions.
+        together: How many images were answered together, where an answer depends on the others; None: each alone.
     """
 
     model: str
@@ -98,6 +105,7 @@ class Asked:
     answer: Callable[[NDArray[np.uint8]], NDArray[np.floating[Any]]]
     output_kind: Literal["softmax", "sigmoid"]
     threshold: float = 0.5
+    together: int | None = None
 
 
 def _ask_run(folder: Path, name: str | None, root: Path | None) -> Asked:
@@ -118,6 +126,7 @@ def _ask_run(folder: Path, name: str | None, root: Path | None) -> Asked:
         lambda images: predict_probabilities(classifier, images, preprocessing),
         classifier.output_kind,
         run.threshold,
+        classifier.together,
     )
 
 

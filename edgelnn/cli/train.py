@@ -11,7 +11,7 @@ import typer
 
 from edgelnn.cli.formatting import format_count, format_figure, metrics_tables
 from edgelnn.cli.options import DataRoot, Force, Json, Out, Threads
-from edgelnn.cli.output import Column, Table, build_table, message, next_step, print_data, print_json, show
+from edgelnn.cli.output import Column, Table, build_table, message, next_step, print_data, print_json, show, warning
 
 if TYPE_CHECKING:
     from edgelnn.data import Dataset, SplitName
@@ -160,8 +160,8 @@ def _describe(experiment: Experiment, *, json: bool) -> None:
     print_data(format_experiment(experiment))
     message(describe(experiment.model, **facts), bold=True)
     message(
-        f"parameters: {format_count(counts.trainable)} trainable, {format_count(counts.stored)} stored with constant "
-        f"masks, {format_count(counts.active)} active (let through by the wiring)"
+        f"parameters: {format_count(counts.trainable)} trainable, {format_count(counts.stored)} stored with "
+        f"constants, {format_count(counts.active)} active (let through by the wiring)"
     )
 
 
@@ -178,6 +178,8 @@ def _facts_of_data(experiment: Experiment) -> dict[str, Any]:
 
 def _report(runs: Sequence[Run], *, json: bool) -> None:
     """Print the metrics of one run, or those of several with mean and standard deviation, and what to type next."""
+    from edgelnn.models.together import images_together
+
     if json:
         print_json([{"folder": str(run.folder), "metrics": _plain_metrics(run)} for run in runs])
     elif len(runs) == 1:
@@ -186,7 +188,10 @@ def _report(runs: Sequence[Run], *, json: bool) -> None:
         show(*metrics_tables(test, title=title, validation=runs[0].metrics["val"]))
     else:
         show(*(_summary(runs, split) for split in ("val", "test")))
-    next_step("export", runs[0].folder, "--quantize")
+    if images_together(runs[0].experiment.head) is None:
+        next_step("export", runs[0].folder, "--quantize")
+    else:
+        warning("the recurrence runs over the batch, as in published code by mistake: such a run cannot be exported.")
 
 
 def _summary(runs: Sequence[Run], split: SplitName) -> Table:

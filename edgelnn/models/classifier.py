@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from edgelnn.data.dataset import Task
 from edgelnn.errors import ConfigError, DataError
-from edgelnn.models.heads import Dense, Liquid, Recurrent, build_head
+from edgelnn.models.heads import Dense, Liquid, Recurrent, Reservoir, build_head
 from edgelnn.models.outputs import OutputActivation, choose_output
 from edgelnn.models.parallel import Branch, Parallel
 from edgelnn.models.reduction import Reduction, build_reduction, reduced_features
 from edgelnn.models.scans import AnyScan, ParallelScans, build_scan
-from edgelnn.models.specification import HeadSpec, ModelSpec, ParallelScan, ScanSpec, SlicesScan
+from edgelnn.models.specification import HeadSpec, ModelSpec, ParallelScan, ReservoirHead, ScanSpec, SlicesScan
 from edgelnn.models.stems import build_stem, stem_map_shape
+from edgelnn.models.together import images_together
 
 __all__ = ["Classifier", "build_classifier", "build_classifier_scan"]
 
@@ -37,6 +38,7 @@ class Classifier(nn.Module):
         slice_axis: Spatial axis along which a volume is cut into slices for the stem; None for images.
         output_kind: What turns scores into probabilities: ``softmax`` or ``sigmoid``.
         outputs: Number of class scores.
+        together: How many images are answered together, as each answer depends on the others; None: each stands alone.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class Classifier(nn.Module):
         stem: nn.Sequential,
         scan: AnyScan,
         reduction: Reduction | None,
-        head: Dense | Liquid | Recurrent | Parallel,
+        head: Dense | Liquid | Recurrent | Reservoir | Parallel,
         output: tuple[OutputActivation, int],
     ) -> None:
         super().__init__()
@@ -64,6 +66,7 @@ class Classifier(nn.Module):
         self.slice_axis = _slice_axis(spec, image_shape)
         self.output_kind: OutputActivation = output[0]
         self.outputs = output[1]
+        self.together = images_together(spec.head)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return class scores (n, outputs).
@@ -139,9 +142,14 @@ def build_classifier(
 
 def _build_reader(
     spec: ScanSpec, head: HeadSpec, scan: AnyScan, scores: int
-) -> tuple[Reduction | None, Dense | Liquid | Recurrent | Parallel]:
+) -> tuple[Reduction | None, Dense | Liquid | Recurrent | Reservoir | Parallel]:
     """Return what makes class scores of what a scan reads: the reduction of its steps, and the head."""
     if isinstance(spec, ParallelScan) and isinstance(scan, ParallelScans):
+        if isinstance(head, ReservoirHead):
+            raise ConfigError(
+                "got head.kind='reservoir' with scan.kind='parallel'; a reservoir is fitted in closed form, and what "
+                "joins several heads is not. Use one scan."
+            )
         outputs = spec.outputs or scores
         pairs = [_build_reader(one, head, part, outputs) for one, part in zip(spec.scans, scan.scans, strict=True)]
         return None, Parallel([Branch(*pair) for pair in pairs], outputs, scores)

@@ -6,6 +6,7 @@ from edgelnn.data.dataset import Task
 from edgelnn.models.classifier import build_classifier_scan
 from edgelnn.models.liquid_layers import layer_sizes
 from edgelnn.models.outputs import choose_output
+from edgelnn.models.recurrent import recurrent_layers
 from edgelnn.models.reduction import reduced_features
 from edgelnn.models.scans import AnyScan, ParallelScans
 from edgelnn.models.specification import (
@@ -17,11 +18,15 @@ from edgelnn.models.specification import (
     ModelSpec,
     ParallelScan,
     RecurrentHead,
+    ReservoirHead,
     ScanSpec,
     StemSpec,
 )
+from edgelnn.models.together import images_together
 
 __all__ = ["describe"]
+
+_READOUTS = {"last": "last step", "mean": "mean over steps", "joined": "all steps joined"}
 
 
 def describe(spec: ModelSpec, *, image_shape: tuple[int, ...], task: Task, classes: int) -> str:
@@ -78,14 +83,28 @@ def _scan(spec: ScanSpec, scan: AnyScan) -> str:
 
 def _head(head: HeadSpec, scores: int) -> str:
     """Return the head in words."""
-    readout = {"last": "last step", "mean": "mean over steps", "joined": "all steps joined"}[head.readout]
+    before = ""
+    if not isinstance(head, ReservoirHead):
+        before = "batch norm, " if head.batch_norm else ""
     if isinstance(head, DenseHead):
-        return f"dense {'-'.join(map(str, [*head.widths, scores]))}, {readout}"
+        readout = "mean of hidden" if head.mean_of == "hidden" else _READOUTS[head.readout]
+        return f"{before}dense {'-'.join(map(str, [*head.widths, scores]))}, {readout}"
+    readout = f"{_READOUTS[head.readout]}{_warning(head)}"
+    if isinstance(head, ReservoirHead):
+        return f"reservoir of {head.units}, {readout}"
     both = ", both directions" if head.bidirectional else ""
     if isinstance(head, RecurrentHead):
-        return f"{head.kind.upper()} {'-'.join([str(head.units)] * head.layers)}{both}, {readout}"
-    sizes = layer_sizes(head, scores)
+        layers = "-".join(map(str, recurrent_layers(head)))
+        activation = "" if head.readout_activation == "none" else f", {head.readout_activation}"
+        return f"{before}{head.kind.upper()} {layers}{both}{activation}, {readout}"
     name = {"cfc": "CfC", "ltc": "LTC"}[head.kind]
+    sizes = layer_sizes(head, scores)
     units = "-".join(str(units) if units == outputs else f"{units}/{outputs}" for units, outputs in sizes)
     wiring = "dense" if head.wiring == "none" else head.wiring
-    return f"{name} {wiring} {units}{both}, {readout}"
+    return f"{before}{name} {wiring} {units}{both}, {readout}"
+
+
+def _warning(head: HeadSpec) -> str:
+    """Return what has to be said of a head that repeats the mistake of recurring over the batch."""
+    together = images_together(head)
+    return "" if together is None else f", recurring over batches of {together} images (a published mistake)"

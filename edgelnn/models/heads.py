@@ -1,9 +1,4 @@
-"""Heads: a sequence made into class scores.
-
-Every head reads (n, steps, features), and reads its steps out in one of three ways: the last step, the mean over
-steps, or all steps joined. Read in both directions, the last step is each direction's own: what it says after the whole
-sequence.
-"""
+"""Heads: a sequence made into class scores."""
 
 from __future__ import annotations
 
@@ -13,40 +8,52 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from edgelnn.errors import ConfigError
+from edgelnn.models.abstract_head import AbstractHead, read_out
+from edgelnn.models.head_specification import CfCHead, DenseHead, HeadSpec, LTCHead, RecurrentHead, ReservoirHead
 from edgelnn.models.liquid import AbstractLiquidLayer
 from edgelnn.models.liquid_layers import build_layer, layer_sizes, scores_are_outputs
-from edgelnn.models.specification import DenseHead, HeadSpec, Readout, RecurrentHead
+from edgelnn.models.recurrent import Recurrent
+from edgelnn.models.reservoir import Reservoir
 
-__all__ = ["Bidirectional", "Dense", "Liquid", "Recurrent", "build_head"]
+__all__ = ["Bidirectional", "Dense", "Liquid", "Recurrent", "Reservoir", "build_head"]
 
 
 @final
-class Dense(nn.Module):
+class Dense(AbstractHead):
     """Linear layers with ReLU between, applied to every step alone.
 
     Attributes:
         hidden: All layers but the last.
-        linear: To the class scores: of each step, or (``joined``) of all steps at once.
-        readout: How the steps are read out.
+        linear: To the class scores: of each step, of the mean of hidden layers, or (``joined``) of all steps at once.
+        mean_of_hidden: Whether the mean over steps is taken of what the last hidden layer gives to its ReLU.
     """
 
     def __init__(self, spec: DenseHead, *, steps: int, features: int, scores: int) -> None:
-        super().__init__()
+        super().__init__(spec, features)
+        self.mean_of_hidden = spec.mean_of == "hidden"
+        if self.mean_of_hidden and (spec.readout != "mean" or not spec.widths):
+            raise ConfigError(
+                f"got head.mean_of='hidden' with head.readout={spec.readout!r} and head.widths={spec.widths}; it says "
+                "where the mean over steps is taken. Set head.readout='mean' and at least one width, or leave it out."
+            )
         widths = [features, *spec.widths]
-        self.readout: Readout = spec.readout
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        self.hidden = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
         self.linear = nn.Linear(widths[-1] * (steps if spec.readout == "joined" else 1), scores)
-        self.dropout = nn.Dropout(spec.dropout)
 
     def forward(self, sequence: Tensor) -> Tensor:
         """Return class scores (n, scores) of (n, steps, features)."""
+        sequence = self.normalized(sequence)
         if self.readout == "last":
             sequence = sequence[:, -1:]
-        for layer in self.hidden:
-            sequence = layer(self.dropout(sequence)).relu()
+        for index, layer in enumerate(self.hidden):
+            sequence = layer(self.dropout(sequence))
+            if self.mean_of_hidden and index == len(self.hidden) - 1:
+                sequence = sequence.mean(1, keepdim=True)
+            sequence = sequence.relu()
         if self.readout == "joined":
             sequence = sequence.flatten(1)[:, None]
-        scores: Tensor = self.linear(self.dropout(sequence)).mean(1)
+        scores: Tensor = self.linear(self.readout_dropout(sequence)).mean(1)
         return scores
 
 
@@ -77,77 +84,44 @@ class Bidirectional(nn.Module):
 
 
 @final
-class Liquid(nn.Module):
+class Liquid(AbstractHead):
     """One or several CfC or LTC layers.
 
     Attributes:
         layers: In the order of their computation: liquid layers, or pairs of them that read in both directions.
         activation: Between layers: ``none``, ``relu`` or ``tanh``.
         linear: To the class scores; None where the last layer's outputs are the class scores.
-        readout: How the steps are read out.
     """
 
-    def __init__(
-        self,
-        layers: list[AbstractLiquidLayer | Bidirectional],
-        *,
-        activation: str,
-        readout: Readout,
-        dropout: float,
-        linear: nn.Linear | None,
-    ) -> None:
-        super().__init__()
+    def __init__(self, spec: CfCHead | LTCHead, *, steps: int, features: int, scores: int) -> None:
+        super().__init__(spec, features)
+        layers: list[AbstractLiquidLayer | Bidirectional] = []
+        width = features
+        for index, (units, outputs) in enumerate(layer_sizes(spec, scores)):
+            directions = [
+                build_layer(spec, index=index, features=width, units=units, outputs=outputs)
+                for _ in range(1 + spec.bidirectional)
+            ]
+            layers.append(Bidirectional(*directions) if spec.bidirectional else directions[0])
+            width = layers[-1].outputs
         self.layers = nn.ModuleList(layers)
-        self.activation = activation
-        self.readout: Readout = readout
-        self.dropout = nn.Dropout(dropout)
-        self.linear = linear
+        self.activation = spec.activation
+        self.linear = None
+        if not scores_are_outputs(spec, scores):
+            self.linear = nn.Linear(width * (steps if spec.readout == "joined" else 1), scores)
 
     def forward(self, sequence: Tensor) -> Tensor:
         """Return class scores (n, scores) of (n, steps, features)."""
+        sequence = self.normalized(sequence)
         for index, layer in enumerate(self.layers):
             if index and self.activation != "none":
                 sequence = sequence.relu() if self.activation == "relu" else sequence.tanh()
             sequence, _ = layer(self.dropout(sequence))
-        read = _read_out(sequence, self.readout, both_directions=isinstance(self.layers[-1], Bidirectional))
-        return read if self.linear is None else self.linear(self.dropout(read))
+        read = read_out(sequence, self.readout, both_directions=isinstance(self.layers[-1], Bidirectional))
+        return read if self.linear is None else self.linear(self.readout_dropout(read))
 
 
-@final
-class Recurrent(nn.Module):
-    """LSTM or GRU over time, then a linear layer to the class scores.
-
-    Attributes:
-        rnn: torch's module, batch first.
-        linear: To the class scores.
-        readout: How the steps are read out.
-    """
-
-    def __init__(self, spec: RecurrentHead, *, steps: int, features: int, scores: int) -> None:
-        super().__init__()
-        kind = nn.LSTM if spec.kind == "lstm" else nn.GRU
-        self.rnn = kind(
-            features,
-            spec.units,
-            spec.layers,
-            batch_first=True,
-            dropout=spec.dropout if spec.layers > 1 else 0.0,
-            bidirectional=spec.bidirectional,
-        )
-        width = spec.units * (2 if spec.bidirectional else 1) * (steps if spec.readout == "joined" else 1)
-        self.readout: Readout = spec.readout
-        self.dropout = nn.Dropout(spec.dropout)
-        self.linear = nn.Linear(width, scores)
-
-    def forward(self, sequence: Tensor) -> Tensor:
-        """Return class scores (n, scores) of (n, steps, features)."""
-        outputs, _ = self.rnn(self.dropout(sequence))
-        read = _read_out(outputs, self.readout, both_directions=self.rnn.bidirectional)
-        scores: Tensor = self.linear(self.dropout(read))
-        return scores
-
-
-def build_head(spec: HeadSpec, *, steps: int, features: int, scores: int) -> Dense | Liquid | Recurrent:
+def build_head(spec: HeadSpec, *, steps: int, features: int, scores: int) -> Dense | Liquid | Recurrent | Reservoir:
     """Return the head for sequences of (steps, features).
 
     Args:
@@ -163,27 +137,6 @@ def build_head(spec: HeadSpec, *, steps: int, features: int, scores: int) -> Den
         return Dense(spec, steps=steps, features=features, scores=scores)
     if isinstance(spec, RecurrentHead):
         return Recurrent(spec, steps=steps, features=features, scores=scores)
-    layers: list[AbstractLiquidLayer | Bidirectional] = []
-    width = features
-    for units, outputs in layer_sizes(spec, scores):
-        directions = [
-            build_layer(spec, features=width, units=units, outputs=outputs) for _ in range(1 + spec.bidirectional)
-        ]
-        layers.append(Bidirectional(*directions) if spec.bidirectional else directions[0])
-        width = layers[-1].outputs
-    linear = None
-    if not scores_are_outputs(spec, scores):
-        linear = nn.Linear(width * (steps if spec.readout == "joined" else 1), scores)
-    return Liquid(layers, activation=spec.activation, readout=spec.readout, dropout=spec.dropout, linear=linear)
-
-
-def _read_out(sequence: Tensor, readout: Readout, *, both_directions: bool) -> Tensor:
-    """Return (n, width) of (n, steps, outputs)."""
-    if readout == "mean":
-        return sequence.mean(1)
-    if readout == "joined":
-        return sequence.flatten(1)
-    if not both_directions:
-        return sequence[:, -1]
-    half = sequence.shape[2] // 2
-    return torch.cat([sequence[:, -1, :half], sequence[:, 0, half:]], 1)
+    if isinstance(spec, ReservoirHead):
+        return Reservoir(spec, steps=steps, features=features, scores=scores)
+    return Liquid(spec, steps=steps, features=features, scores=scores)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from edgelnn.errors import ConfigError
 from edgelnn.models.cfc import CfCLayer
 from edgelnn.models.dense_cfc import DenseCfCLayer
+from edgelnn.models.head_specification import CfCHead, LTCHead, NCPShape
 from edgelnn.models.liquid import AbstractLiquidLayer
 from edgelnn.models.ltc import LTCLayer
-from edgelnn.models.specification import CfCHead, LTCHead
 from edgelnn.models.wirings import WiringPlan
 
 __all__ = ["build_layer", "layer_sizes", "scores_are_outputs"]
@@ -29,6 +29,15 @@ def layer_sizes(spec: CfCHead | LTCHead, scores: int) -> tuple[tuple[int, int], 
     units = spec.units if isinstance(spec.units, list) else [spec.units]
     if not units:
         raise ConfigError("got head.units=[]; it needs one number per stacked layer.")
+    if (spec.wiring == "ncp") != (spec.ncp is not None):
+        raise ConfigError(
+            f"got head.wiring={spec.wiring!r} {'without' if spec.ncp is None else 'with'} head.ncp; the numbers of "
+            "head.ncp make up the wiring 'ncp', and no other. Set both or neither."
+        )
+    if len(_ncp_shapes(spec)) not in (0, len(units)):
+        raise ConfigError(
+            f"got {len(_ncp_shapes(spec))} tables in head.ncp for {len(units)} stacked layers; leave head.units out."
+        )
     if _every_unit_is_an_output(spec):
         if spec.outputs is not None:
             raise ConfigError(
@@ -56,13 +65,20 @@ def scores_are_outputs(spec: CfCHead | LTCHead, scores: int) -> bool:
     return direct and layer_sizes(spec, scores)[-1][1] == scores
 
 
-def build_layer(spec: CfCHead | LTCHead, *, features: int, units: int, outputs: int) -> AbstractLiquidLayer:
+def build_layer(spec: CfCHead | LTCHead, *, index: int, features: int, units: int, outputs: int) -> AbstractLiquidLayer:
     """Return one liquid layer in one direction.
+
+    Args:
+        spec: The head.
+        index: Which of its stacked layers.
+        features: Length of one step of what the layer reads.
+        units: Neurons, of `layer_sizes`.
+        outputs: Output neurons, likewise.
 
     Raises:
         ConfigError: No wiring of these sizes exists, or a backbone is described where there is none.
     """
-    if isinstance(spec, CfCHead) and spec.wiring == "none":
+    if spec.wiring == "none":
         if spec.backbone_dropout and spec.backbone_layers == 1:
             raise ConfigError(
                 f"got head.backbone_dropout={spec.backbone_dropout:g} with head.backbone_layers=1; the dropout stands "
@@ -76,7 +92,9 @@ def build_layer(spec: CfCHead | LTCHead, *, features: int, units: int, outputs: 
             backbone_layers=spec.backbone_layers,
             backbone_dropout=spec.backbone_dropout,
         )
-    plan = WiringPlan("full" if spec.wiring == "full" else "auto", units, outputs, spec.sparsity, spec.wiring_seed)
+    shapes = _ncp_shapes(spec)
+    plan = WiringPlan(spec.wiring, units, outputs, spec.sparsity, spec.wiring_seed, shapes[index] if shapes else None)
+    _check_synapses(plan, features)
     if isinstance(spec, LTCHead):
         return LTCLayer(features, plan, unfolds=spec.ode_unfolds)
     for name in ("backbone_units", "backbone_layers", "backbone_dropout"):
@@ -90,4 +108,21 @@ def build_layer(spec: CfCHead | LTCHead, *, features: int, units: int, outputs: 
 
 def _every_unit_is_an_output(spec: CfCHead | LTCHead) -> bool:
     """Whether the layers return all units: ncps's CfC does so wherever the wiring is not an NCP."""
-    return isinstance(spec, CfCHead) and spec.wiring != "auto"
+    return isinstance(spec, CfCHead) and spec.wiring not in ("auto", "ncp")
+
+
+def _ncp_shapes(spec: CfCHead | LTCHead) -> list[NCPShape]:
+    """Return the explicit numbers of every stacked layer, none where the wiring is another."""
+    if spec.ncp is None:
+        return []
+    return spec.ncp if isinstance(spec.ncp, list) else [spec.ncp]
+
+
+def _check_synapses(plan: WiringPlan, features: int) -> None:
+    """Check that a random wiring leaves a synapse of either kind."""
+    possible = min(plan.units**2, plan.units * features)
+    if plan.kind == "random" and round(possible * (1 - plan.sparsity)) < 1:
+        raise ConfigError(
+            f"got head.sparsity={plan.sparsity:g} for {plan.units} units and {features} features: no synapse is left. "
+            "Set a smaller sparsity or more units."
+        )

@@ -119,7 +119,7 @@ class LTCLayer(AbstractLiquidLayer):
         unfolds: Solver steps per step of the sequence.
         receivers: Neurons from this one on receive from no other neuron.
         first_sensed: Neurons before this one receive from no sensory neuron.
-        first_source: Neurons before this one act on no other neuron.
+        first_source: Neurons before this one act on no other neuron; at most the first that receives from none.
         is_full: Whether every neuron has a synapse from every neuron.
 
     >>> layer = LTCLayer(28, WiringPlan("auto", units=32, outputs=10))
@@ -145,7 +145,7 @@ class LTCLayer(AbstractLiquidLayer):
             self.register_buffer(f"{name}target", target, persistent=False)
         self.receivers = int(self.target.max()) + 1
         self.first_sensed = int(self.sensory_target.min())
-        self.first_source = int(self.source.min())
+        self.first_source = min(int(self.source.min()), self.receivers)
         self.is_full = len(self.source) == self.units**2
 
     def folded(self) -> FoldedLTC:

@@ -17,7 +17,7 @@ class ParameterCounts:
 
     Attributes:
         trainable: What training changes; weights that a wiring masks out are among them.
-        stored: Those and the constant masks that ncps keeps as parameters.
+        stored: Those and the constants kept as parameters: the masks of ncps, a reservoir's fixed weights.
         active: Trainable weights that the wiring lets through: those that can change an answer.
     """
 

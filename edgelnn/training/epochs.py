@@ -20,6 +20,7 @@ from edgelnn.errors import ConfigError, TrainingError
 from edgelnn.models import Classifier
 from edgelnn.preprocessing import Preprocessing
 from edgelnn.training.bootstrap import weighted_auc
+from edgelnn.training.closed_form import fit_readout, is_closed_form
 from edgelnn.training.experiment import TrainingSpec
 from edgelnn.training.history import EpochRecord
 from edgelnn.training.listener import TrainingListener
@@ -61,6 +62,11 @@ class Epochs:
         self.optimizer = build_optimizer(self.training, self.classifier)
         self.device = next(self.classifier.parameters()).device
 
+    @property
+    def count(self) -> int:
+        """How many epochs there are in all: one where everything is fitted at once."""
+        return 1 if is_closed_form(self.classifier) else self.training.epochs
+
     def run(self, epoch: int) -> EpochRecord:
         """Train one epoch and judge it on the validation split.
 
@@ -97,6 +103,8 @@ class Epochs:
     def _train(self, epoch: int, rng: np.random.Generator) -> tuple[float, float, float]:
         """Return the last learning rate, the mean loss and the accuracy over the epoch's batches."""
         split = self.dataset["train"]
+        if is_closed_form(self.classifier):
+            return self._fit(split)
         batches = list(_batches(rng.permutation(len(split)), self.training.batch_size))
         losses = right = rate = 0.0
         self.classifier.train()
@@ -128,6 +136,17 @@ class Epochs:
             right += self._share_right(scores.detach().cpu(), split.labels[chosen]) * len(chosen)
             self.listener.on_batch(number + 1, len(batches))
         return rate, losses / len(split), right / len(split)
+
+    def _fit(self, split: Split) -> tuple[float, float, float]:
+        """Fit in closed form; return no learning rate, the loss and the accuracy on the training split."""
+        on_batch = self.listener.on_batch
+        fit = fit_readout(self.classifier, split, self.dataset["val"], self.preprocessing, on_batch)
+        self.listener.on_note(
+            f"fitted in closed form: ridge of strength {fit.strength:g}, scores times {fit.scale:.3g}, both by the "
+            "validation split; optimizer, learning rate, epochs and loss have no part in it."
+        )
+        loss = self.loss(fit.train_scores.to(self.device), torch.from_numpy(split.labels).to(self.device)).item()
+        return 0.0, loss, self._share_right(fit.train_scores, split.labels)
 
     def _scores(self, inputs: Tensor) -> Tensor:
         """Return the scores (n, outputs) of a batch while training."""

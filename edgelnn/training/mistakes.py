@@ -64,7 +64,7 @@ def locate(location: Location, model: type[BaseModel], values: object) -> tuple[
         if isinstance(values, dict):
             owner = _member(admitted, values)
             field = owner.model_fields.get(str(part)) if owner is not None else None
-            admitted = list(models_of(field.annotation)) if field is not None else []
+            admitted = list(dict.fromkeys(models_of(field.annotation))) if field is not None else []
             values = values.get(part)
         elif isinstance(values, list):
             values = values[int(part)]
@@ -87,7 +87,7 @@ def kinds_of(model: type[BaseModel]) -> tuple[str, ...]:
 
     >>> from edgelnn.models.specification import RecurrentHead
     >>> kinds_of(RecurrentHead)
-    ('lstm', 'gru')
+    ('lstm', 'gru', 'rnn')
     """
     field = model.model_fields.get("kind")
     return tuple(get_args(field.annotation)) if field is not None else ()
@@ -112,7 +112,8 @@ def allowed_values(annotation: object, metadata: Sequence[object] = ()) -> str:
         members = [member for member in arguments if member is not type(None)]
         if all(list(models_of(member)) for member in members):
             kinds = [kind for member in members for one in models_of(member) for kind in kinds_of(one)]
-            return f"a table with kind = one of {', '.join(kinds)}"
+            if kinds:
+                return f"a table with kind = one of {', '.join(kinds)}"
         return " or ".join(allowed_values(member, metadata) for member in members)
     if origin is list:
         return f"a list{_lengths(metadata)} (each {allowed_values(arguments[0])})"

@@ -30,9 +30,12 @@ def predict_probabilities(
 
 
 def predict_scores(classifier: Classifier, images: NDArray[np.uint8], preprocessing: Preprocessing) -> Tensor:
-    """Return class scores (n, outputs) float32 on the CPU; arguments as in `predict_probabilities`."""
+    """Return class scores (n, outputs) float32 on the CPU; arguments as in `predict_probabilities`.
+
+    A classifier that answers images together gets as many at a time as its specification says, in their order.
+    """
     device = next(classifier.parameters()).device
-    size = max(1, PIXELS // int(np.prod(images.shape[1:])))
+    size = classifier.together or max(1, PIXELS // int(np.prod(images.shape[1:])))
     was_training = classifier.training
     classifier.eval()
     try:

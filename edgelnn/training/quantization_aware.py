@@ -42,7 +42,7 @@ from edgelnn.errors import ConfigError
 from edgelnn.models import Classifier
 from edgelnn.models.cfc import CfCLayer, FoldedCfC
 from edgelnn.models.dense_cfc import DenseCfCLayer
-from edgelnn.models.heads import Bidirectional, Dense, Liquid, Recurrent
+from edgelnn.models.heads import Bidirectional, Dense, Liquid, Recurrent, Reservoir
 from edgelnn.models.ltc import LTCLayer, Synapses
 from edgelnn.models.parallel import Parallel
 from edgelnn.models.specification import ConvStem, CRNetStem, IdentityStem
@@ -241,7 +241,7 @@ class FakeQuantization:
 
         self._replace(linear, "forward", multiply)
 
-    def _quantize_rnn(self, rnn: nn.LSTM | nn.GRU) -> None:
+    def _quantize_rnn(self, rnn: nn.LSTM | nn.GRU | nn.RNN) -> None:
         plain = copy.copy(rnn)  # of the same parameters, with the forward pass that is replaced here
         names = ["weight_ih_l0", *(["weight_ih_l0_reverse"] if rnn.bidirectional else [])]
 
@@ -311,12 +311,17 @@ def _check_supported(classifier: Classifier) -> None:
         "stem.resize": spec.stem.resize is not None,
         "scan.kind='parallel'": isinstance(classifier.head, Parallel),
         "scan.reduce_to": classifier.reduction is not None,
+        "head.kind='reservoir'": isinstance(classifier.head, Reservoir),
+        "head.over='batch'": classifier.together is not None,
+        "head.batch_norm": getattr(classifier.head, "norm", None) is not None,
+        "head.mean_of='hidden'": getattr(classifier.head, "mean_of_hidden", False),
     }
     for what, found in unknown.items():
         if found:
             raise ConfigError(
-                f"training.quantization_aware: got {what}; only convolutional stems whose map is scanned as it is are "
-                "known here. Train without it; export --quantize takes such a model all the same."
+                f"training.quantization_aware: got {what}; only convolutional stems whose map is scanned as it is, and "
+                "read as it is by what is trained, are known here. Train without it; export --quantize takes such a "
+                "model all the same."
             )
 
 

@@ -16,6 +16,7 @@ from edgelnn.models.description import describe
 from edgelnn.preprocessing import Preprocessing
 from edgelnn.run import Run
 from edgelnn.training.checkpoint import Checkpoint, Progress, copy_state, load_checkpoint, save_checkpoint
+from edgelnn.training.closed_form import check_closed_form
 from edgelnn.training.device import computing, find_device
 from edgelnn.training.environment import describe_environment
 from edgelnn.training.epochs import Epochs
@@ -146,6 +147,7 @@ def _prepare(experiment: Experiment, dataset: Dataset, place: Any, listener: Tra
         classes=len(dataset.class_names),
         seed=experiment.training.seed,
     ).to(place)
+    check_closed_form(experiment, classifier)
     loss = build_loss(
         experiment.training,
         output_kind=classifier.output_kind,
@@ -175,7 +177,7 @@ def _train_epochs(
         raise RunFolderError(f"{workplace.path} has lost its checkpoint. Begin anew: edgelnn train --from RUN --force")
     epochs.listener.on_start(_start(epochs, workplace, experiment, progress, threads, device))
     saved_at, cost = time.perf_counter(), 0.0
-    total = experiment.training.epochs
+    total = epochs.count
     while len(progress.history) < total and not progress.stopped_early:
         record = epochs.run(len(progress.history) + 1)
         progress = advance(progress, record, experiment.training)
@@ -253,7 +255,7 @@ def _start(
         architecture=_words(experiment, epochs.dataset),
         **asdict(count_parameters(epochs.classifier)),
         images={name: len(split) for name, split in epochs.dataset.splits.items()},
-        epochs=experiment.training.epochs,
+        epochs=epochs.count,
         epochs_done=len(progress.history),
         device=device,
         threads=threads,

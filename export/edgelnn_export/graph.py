@@ -35,13 +35,15 @@ with defaults where they have one:
     gru          x (b, T, in), weight (3u, in), recurrent (3u, u), bias (3u), recurrent_bias (3u)
                  [activations = ("sigmoid", "tanh"), direction = "forward", result = "sequence"]; gates r, z, n as in
                  torch, where r multiplies recurrent·h + recurrent_bias; activations of r and z, and of n
+    rnn          x (b, T, in), weight (u, in), recurrent (u, u), bias (u)
+                 [activations = ("tanh",), direction = "forward", result = "sequence"]; torch's two biases summed
     loop         states…, sequences…, invariants…
                  [body: Body, states: how many, sequences: how many, steps = T, reverse = False]
 
-`lstm` and `gru` begin from zero. direction "reverse" reads from the last step to the first and puts each output where
-its input stood; "both" takes the reverse direction's weights after the forward ones (7 or 9 inputs) and joins the
-outputs, forward first. result "sequence" is (b, T, u or 2u), "last" is (b, u or 2u): the state after the last step
-read (of the reverse direction: the one at step 0).
+`lstm`, `gru` and `rnn` begin from zero. direction "reverse" reads from the last step to the first and puts each output
+where its input stood; "both" takes the reverse direction's weights after the forward ones (7 or 9 inputs) and joins the
+outputs, forward first. result "sequence" is (b, T, u or 2u), "last" is (b, u or 2u): the state after the last step read
+(of the reverse direction: the one at step 0).
 
 `loop` runs its body T times. The body takes, in this order, the states, one step of each of the sequences (axis 1
 taken out) and the invariants as they are; it gives the new states and then the results of the step. The loop's
@@ -164,7 +166,7 @@ def all_nodes(nodes: tuple[Node, ...]) -> Iterator[Node]:
 
 def _check_constant(where: str, node: Node, name: str) -> None:
     """Hold a constant to the places where one may stand."""
-    if node.op in ("linear", "conv2d", "lstm", "gru"):
+    if node.op in ("linear", "conv2d", "lstm", "gru", "rnn"):
         allowed = node.inputs[1:]
     elif node.op == "loop":
         allowed = node.inputs[: node.attributes["states"]]

@@ -29,7 +29,7 @@ from edgelnn_profiling.model_files import check_model
 
 __all__ = ["LayerError", "layer_errors"]
 
-_LAYERS: Final = {"conv2d", "gru", "linear", "loop", "lstm"}
+_LAYERS: Final = {"conv2d", "gru", "linear", "loop", "lstm", "rnn"}
 
 
 @dataclass(frozen=True)

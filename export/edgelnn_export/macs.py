@@ -55,7 +55,7 @@ def _node_macs(node: Node, shapes: Mapping[str, Shape], constants: Mapping[str, 
         return math.prod(inputs[0]) * inputs[1][0]
     if node.op == "conv2d":
         return math.prod(infer_shapes(node, inputs, layout)[0]) * math.prod(inputs[1][1:])
-    if node.op in ("lstm", "gru"):
+    if node.op in ("lstm", "gru", "rnn"):
         directions = 2 if attribute(node, "direction") == "both" else 1
         return directions * math.prod(inputs[0][:2]) * (math.prod(inputs[1]) + math.prod(inputs[2]))
     if node.op == "loop":

@@ -226,15 +226,17 @@ def _mean(inputs: Sequence[Shape], a: Attributes, layout: Layout) -> tuple[Shape
     return ((*inputs[0][:axis], *inputs[0][axis + 1 :]),)
 
 
-def _recurrent(gates: int, biases: int) -> Callable[[Sequence[Shape], Attributes, Layout], tuple[Shape, ...]]:
+def _recurrent(
+    gates: int, biases: int, activations: int
+) -> Callable[[Sequence[Shape], Attributes, Layout], tuple[Shape, ...]]:
     def shapes(inputs: Sequence[Shape], a: Attributes, layout: Layout) -> tuple[Shape, ...]:
         _require(
             a["direction"] in ("forward", "reverse", "both"),
             f"got direction={a['direction']!r}; expected forward, reverse or both.",
         )
         _require(a["result"] in ("sequence", "last"), f"got result={a['result']!r}; expected sequence or last.")
-        fits = len(a["activations"]) == gates - 1 and set(a["activations"]) <= set(_CELL_ACTIVATIONS)
-        expected_names = f"{gates - 1} of {', '.join(_CELL_ACTIVATIONS)}"
+        fits = len(a["activations"]) == activations and set(a["activations"]) <= set(_CELL_ACTIVATIONS)
+        expected_names = f"{activations} of {', '.join(_CELL_ACTIVATIONS)}"
         _require(fits, f"got activations={a['activations']!r}; expected {expected_names}.")
         directions = 2 if a["direction"] == "both" else 1
         _count(inputs, 1 + directions * (2 + biases))
@@ -285,8 +287,9 @@ OPERATORS: Final[Mapping[str, Operator]] = {
     "shift": Operator(_shift, {"axis": REQUIRED, "by": REQUIRED}),
     "mean": Operator(_mean, {"axis": REQUIRED}),
     "suffix_sums": Operator(_along, {"axis": REQUIRED}),
-    "lstm": Operator(_recurrent(4, 1), {"activations": ("sigmoid", "tanh", "tanh"), **_DIRECTED}),
-    "gru": Operator(_recurrent(3, 2), {"activations": ("sigmoid", "tanh"), **_DIRECTED}),
+    "lstm": Operator(_recurrent(4, 1, 3), {"activations": ("sigmoid", "tanh", "tanh"), **_DIRECTED}),
+    "gru": Operator(_recurrent(3, 2, 2), {"activations": ("sigmoid", "tanh"), **_DIRECTED}),
+    "rnn": Operator(_recurrent(1, 1, 1), {"activations": ("tanh",), **_DIRECTED}),
     "loop": Operator(
         _loop, {"body": REQUIRED, "states": REQUIRED, "sequences": REQUIRED, "steps": REQUIRED, "reverse": False}
     ),

@@ -172,9 +172,20 @@ def _gru_direction(x: Floats, weights: Sequence[Floats], a: Attributes) -> Float
     return np.stack(states, axis=1)
 
 
+def _rnn_direction(x: Floats, weights: Sequence[Floats], a: Attributes) -> Floats:
+    weight, recurrent, bias = weights
+    (activation,) = (_CELL[name] for name in a["activations"])
+    hidden = np.zeros((x.shape[0], recurrent.shape[1]), x.dtype)
+    states = []
+    for t in range(x.shape[1]):
+        hidden = activation(x[:, t] @ weight.T + hidden @ recurrent.T + bias)
+        states.append(hidden)
+    return np.stack(states, axis=1)
+
+
 def _recurrent(inputs: Sequence[Floats], a: Attributes) -> Floats:
-    """Run an LSTM (3 weights a direction) or a GRU (4) in the directions asked for."""
-    run, size = (_lstm_direction, 3) if len(a["activations"]) == 3 else (_gru_direction, 4)
+    """Run an LSTM or RNN (3 weights a direction) or a GRU (4), known by their activations, in the directions asked."""
+    run, size = {3: (_lstm_direction, 3), 2: (_gru_direction, 4), 1: (_rnn_direction, 3)}[len(a["activations"])]
     directions = {"forward": (False,), "reverse": (True,), "both": (False, True)}[a["direction"]]
     results = []
     for index, backward in enumerate(directions):
@@ -254,4 +265,5 @@ _COMPUTE: Final[Mapping[str, Callable[[Sequence[Floats], Attributes], Floats | l
     "mean": lambda i, a: i[0].mean(axis=a["axis"], dtype=i[0].dtype),
     "lstm": _recurrent,
     "gru": _recurrent,
+    "rnn": _recurrent,
 }

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgelnn.errors import ExportError, UnsupportedModelError
 from edgelnn_export.formats.onnx_assembly import INPUT, INT64_MIN, OUTPUT, Assembly
-from edgelnn_export.formats.onnx_recurrent import write_gru, write_loop, write_lstm
+from edgelnn_export.formats.onnx_recurrent import write_gru, write_loop, write_lstm, write_rnn
 from edgelnn_export.graph import Graph, Node
 from edgelnn_export.operators import attribute
 
@@ -268,4 +268,5 @@ _WRITERS: Final[Mapping[str, Callable[[Assembly, Node], None]]] = {
     "suffix_sums": _suffix_sums,
     "lstm": write_lstm,
     "gru": write_gru,
+    "rnn": write_rnn,
 }

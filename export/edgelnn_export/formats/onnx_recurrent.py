@@ -1,4 +1,4 @@
-"""Recurrent operators of a graph as the fused LSTM and GRU of ONNX, and loops as `Scan`.
+"""Recurrent operators of a graph as the fused LSTM, GRU and RNN of ONNX, and loops as `Scan`.
 
 ONNX orders gates i, o, f, g (LSTM) and z, r, n (GRU) and takes sequences time first, (T, b, features); its results have
 an axis of directions, (T, d, b, u). A sequence that goes from one fused operator into the next stays time first.
@@ -18,7 +18,7 @@ from edgelnn_export.formats.onnx_assembly import INT64_MIN, Assembly
 from edgelnn_export.graph import Array, Body, Node
 from edgelnn_export.operators import attribute
 
-__all__ = ["write_gru", "write_loop", "write_lstm"]
+__all__ = ["write_gru", "write_loop", "write_lstm", "write_rnn"]
 
 _LSTM_GATES: Final = (0, 3, 1, 2)  # i, o, f, g out of i, f, g, o
 _GRU_GATES: Final = (1, 0, 2)  # z, r, n out of r, z, n
@@ -54,6 +54,17 @@ def write_gru(a: Assembly, node: Node) -> None:
     attributes: dict[str, Any] = {"hidden_size": groups[0][1].shape[-1], "linear_before_reset": 1}
     _name_activations(attributes, tuple(attribute(node, "activations")) * len(groups), _USUAL_GRU * len(groups))
     _write_fused(a, node, "GRU", weights, attributes, len(groups))
+
+
+def write_rnn(a: Assembly, node: Node) -> None:
+    """Write an rnn node as RNN."""
+    groups = _by_direction(a, node, 3)
+    units = groups[0][1].shape[-1]
+    weights = [a.constant(np.stack([group[place] for group in groups])) for place in (0, 1)]
+    weights.append(a.constant(np.stack([np.concatenate([g[2], np.zeros(units, np.float32)]) for g in groups])))
+    attributes: dict[str, Any] = {"hidden_size": units}
+    _name_activations(attributes, tuple(attribute(node, "activations")) * len(groups), ("tanh",) * len(groups))
+    _write_fused(a, node, "RNN", weights, attributes, len(groups))
 
 
 def _name_activations(attributes: dict[str, Any], activations: tuple[str, ...], usual: tuple[str, ...]) -> None:

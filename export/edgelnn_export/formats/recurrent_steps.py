@@ -1,4 +1,4 @@
-"""LSTM and GRU written out step by step, for a format without an operator that will do.
+"""LSTM, GRU and RNN written out step by step, for a format without an operator that will do.
 
 TFLite has none for a GRU. Its sequence LSTM keeps its state from one image to the next, takes one batch size only, and
 costs twice the instructions of the steps below, because XNNPACK does not take it.
@@ -17,11 +17,11 @@ from edgelnn_export.operators import attribute
 
 __all__ = ["write_out_recurrent"]
 
-_WEIGHTS: Final[Mapping[str, int]] = {"lstm": 3, "gru": 4}  # constants of one direction
+_WEIGHTS: Final[Mapping[str, int]] = {"lstm": 3, "gru": 4, "rnn": 3}  # constants of one direction
 
 
 def write_out_recurrent(graph: Graph) -> Graph:
-    """Return the same network without `lstm` and `gru`; the graph itself where it has none."""
+    """Return the same network without `lstm`, `gru` and `rnn`; the graph itself where it has none."""
     if not any(node.op in _WEIGHTS for node in all_nodes(graph.nodes)):
         return graph
     builder = GraphBuilder(graph.shapes[graph.input], graph.layout, input=graph.input)
@@ -64,7 +64,7 @@ def _copy(b: GraphBuilder, nodes: Sequence[Node], names: dict[str, str], constan
 
 
 def _written_out(b: GraphBuilder, node: Node, x: str, constants: Sequence[Array]) -> str:
-    each, run = _WEIGHTS[node.op], _lstm if node.op == "lstm" else _gru
+    each, run = _WEIGHTS[node.op], {"lstm": _lstm, "gru": _gru, "rnn": _rnn}[node.op]
     direction = attribute(node, "direction")
     steps = b.shape(x)[1]
     parts = []
@@ -128,6 +128,18 @@ def _gru(b: GraphBuilder, x: str, constants: Sequence[Array], order: range, node
             new = _activated(b, new, new_activation)
             state = b.subtract(new, b.multiply(keep, new))
         states[step] = state
+    return states
+
+
+def _rnn(b: GraphBuilder, x: str, constants: Sequence[Array], order: range, node: Node) -> dict[int, str]:
+    """Return the state (1, u) at each step."""
+    weight, recurrent, bias = constants
+    driven = _driven(b, x, weight, bias, (len(bias),))
+    states: dict[int, str] = {}
+    state = ""
+    for step in order:
+        total = b.add(driven[step][0], b.linear(state, recurrent)) if state else driven[step][0]
+        state = states[step] = _activated(b, total, attribute(node, "activations")[0])
     return states
 
 

@@ -7,9 +7,10 @@ from typing import Literal
 from torch import nn
 
 from edgelnn.errors import UnsupportedModelError
+from edgelnn.models.abstract_head import AbstractHead
 from edgelnn.models.cfc import CfCLayer
 from edgelnn.models.dense_cfc import DenseCfCLayer
-from edgelnn.models.heads import Bidirectional, Dense, Liquid, Recurrent
+from edgelnn.models.heads import Bidirectional, Dense, Liquid, Recurrent, Reservoir
 from edgelnn.models.ltc import LTCLayer
 from edgelnn_export.graph_builder import GraphBuilder
 from edgelnn_export.lowering.cfc_dense import lower_dense_cfc
@@ -19,8 +20,9 @@ from edgelnn_export.lowering.looped_head import lower_looped_liquid
 from edgelnn_export.lowering.looped_recurrent import lower_looped_recurrent
 from edgelnn_export.lowering.ltc_staged import lower_staged_ltc
 from edgelnn_export.lowering.recurrent import lower_recurrent
+from edgelnn_export.lowering.reservoir import lower_reservoir
 from edgelnn_export.lowering.signals import Steps, Vector, identity, join_features
-from edgelnn_export.lowering.weights import cfc_stack, dense_cfc, ltc_cell, numbers
+from edgelnn_export.lowering.weights import cfc_stack, dense_cfc, ltc_cell, norm_factors, numbers
 
 __all__ = ["Optimize", "Target", "lower_head"]
 
@@ -39,8 +41,17 @@ def lower_head(builder: GraphBuilder, head: nn.Module, sequence: Steps, target: 
         optimize: What counts there.
 
     Raises:
-        UnsupportedModelError: The head is of a kind that this module does not know.
+        UnsupportedModelError: The head is of a kind that this module does not know, or answers images together.
     """
+    if getattr(head, "over_batch", False):
+        raise UnsupportedModelError(
+            "got a head with over='batch': its answer depends on which images come together, and a file answers each "
+            "alone. Train it with head.over='time'."
+        )
+    if isinstance(head, Reservoir):
+        return _read_out(builder, lower_reservoir(builder, head, sequence), head.readout, head.linear)
+    if isinstance(head, AbstractHead) and head.norm is not None:
+        sequence = Steps(sequence.rows, sequence.steps, sequence.affine.followed_by(*norm_factors(head.norm)))
     if isinstance(head, Dense):
         return _lower_dense(builder, head, sequence)
     if isinstance(head, Liquid):
@@ -59,13 +70,28 @@ def lower_head(builder: GraphBuilder, head: nn.Module, sequence: Steps, target: 
                 result = _lower_liquid(builder, layer, result, target, last=last)
         return _read_out(builder, result, head.readout, head.linear)
     if isinstance(head, Recurrent):
-        if optimize == "size" and target == "tflite":  # ONNX's fused operators are the smallest there is
-            result = lower_looped_recurrent(builder, head.rnn, sequence, last=head.readout == "last")
-            return _read_out(builder, result, head.readout, head.linear)
-        fused = "all" if target == "onnx" else "onward"
-        result = lower_recurrent(builder, head.rnn, sequence, last=head.readout == "last", fused=fused)
+        result = _lower_recurrent(builder, head, sequence, target, optimize)
         return _read_out(builder, result, head.readout, head.linear)
-    raise UnsupportedModelError(f"got a head of type {type(head).__name__}; expected Dense, Liquid or Recurrent.")
+    known = "Dense, Liquid, Recurrent or Reservoir"
+    raise UnsupportedModelError(f"got a head of type {type(head).__name__}; expected {known}.")
+
+
+def _lower_recurrent(
+    builder: GraphBuilder, head: Recurrent, sequence: Steps, target: Target, optimize: Optimize
+) -> Steps | Vector:
+    """Return what the last of a head's recurrent layers says at every step, or after the last."""
+    result: Steps | Vector = sequence
+    modules = head.modules_in_order
+    for index, module in enumerate(modules):
+        if not isinstance(result, Steps):
+            raise TypeError("got a vector between recurrent layers")
+        last = head.readout == "last" and index == len(modules) - 1
+        if optimize == "size" and target == "tflite":  # ONNX's fused operators are the smallest there is
+            result = lower_looped_recurrent(builder, module, result, last=last)
+        else:
+            fused = "all" if target == "onnx" else "onward"
+            result = lower_recurrent(builder, module, result, last=last, fused=fused)
+    return result.activated(builder, head.activation)
 
 
 def _lower_liquid(
@@ -108,9 +134,11 @@ def _lower_dense(builder: GraphBuilder, head: Dense, sequence: Steps) -> str:
     """Return the class scores of linear layers with ReLU between; steps that nobody reads are left out."""
     last = head.readout == "last" or sequence.steps == 1
     value: Steps | Vector = sequence.last(builder) if last else sequence
-    for layer in head.hidden:
+    for index, layer in enumerate(head.hidden):
         if not isinstance(layer, nn.Linear):
             raise TypeError(f"got a {type(layer).__name__} among the hidden layers; expected Linear")
+        if head.mean_of_hidden and index == len(head.hidden) - 1 and isinstance(value, Steps):
+            value, last = value.mean(builder), True  # the mean of a product is the product of the mean
         result = value.read(builder, numbers(layer.weight), numbers(layer.bias), "relu")
         affine = identity(layer.out_features)
         value = Vector(result, affine) if last else Steps(result, sequence.steps, affine)

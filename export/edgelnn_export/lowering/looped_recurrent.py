@@ -1,4 +1,4 @@
-"""LSTM and GRU heads as loops over time, for a format without an operator that will do."""
+"""LSTM, GRU and RNN heads as loops over time, for a format without an operator that will do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["lower_looped_recurrent"]
 
 
 def lower_looped_recurrent(
-    builder: GraphBuilder, rnn: nn.LSTM | nn.GRU, sequence: Steps, *, last: bool
+    builder: GraphBuilder, rnn: nn.LSTM | nn.GRU | nn.RNN, sequence: Steps, *, last: bool
 ) -> Steps | Vector:
     """Return the output of torch's module at every step, or each direction's after the last step it reads.
 
@@ -38,7 +38,7 @@ def lower_looped_recurrent(
 
 
 def _one_direction(
-    builder: GraphBuilder, sequence: Steps, rnn: nn.LSTM | nn.GRU, suffix: str, *, backward: bool, last: bool
+    builder: GraphBuilder, sequence: Steps, rnn: nn.LSTM | nn.GRU | nn.RNN, suffix: str, *, backward: bool, last: bool
 ) -> Steps | Vector:
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     weight, recurrent, bias, recurrent_bias = (numbers(getattr(rnn, f"{name}_{suffix}")) for name in names)
@@ -49,6 +49,10 @@ def _one_direction(
         drive = sequence.read(builder, weight, bias)
         inner, inputs = builder.body([(1, units), (1, units), (1, 4 * units)])
         outputs = _lstm_step(inner, inputs, recurrent)
+    elif isinstance(rnn, nn.RNN):
+        drive = sequence.read(builder, weight, bias + recurrent_bias)
+        inner, inputs = builder.body([(1, units), (1, units)])
+        outputs = [inner.tanh(inner.add(inner.linear(inputs[0], recurrent), inputs[1]))]
     else:
         both = bias + np.concatenate([recurrent_bias[: 2 * units], np.zeros(units)])
         drive = sequence.read(builder, weight, both)

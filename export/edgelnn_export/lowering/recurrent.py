@@ -1,4 +1,4 @@
-"""LSTM and GRU heads: the formats' fused operators where they have one, else unrolled."""
+"""LSTM, GRU and RNN heads: the formats' fused operators where they have one, else unrolled."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["lower_recurrent"]
 
 
 def lower_recurrent(
-    builder: GraphBuilder, rnn: nn.LSTM | nn.GRU, sequence: Steps, *, last: bool, fused: str
+    builder: GraphBuilder, rnn: nn.LSTM | nn.GRU | nn.RNN, sequence: Steps, *, last: bool, fused: str
 ) -> Steps | Vector:
     """Return the output of torch's module at every step, or each direction's after the last step it reads.
 
@@ -30,8 +30,8 @@ def lower_recurrent(
         rnn: Batch first; one or several layers, one or two directions.
         sequence: Its input.
         last: Only the last output is wanted.
-        fused: ``all``: LSTM and GRU in every direction are one operator (ONNX); ``onward``: there is an operator for
-            an LSTM that reads onward and no other (TFLite).
+        fused: ``all``: LSTM, GRU and RNN in every direction are one operator (ONNX); ``onward``: there is an operator
+            for an LSTM that reads onward and no other (TFLite).
     """
     result: Steps | Vector = sequence
     for layer in range(rnn.num_layers):
@@ -47,7 +47,7 @@ def lower_recurrent(
     return result
 
 
-def _weights(rnn: nn.LSTM | nn.GRU, layer: int, suffix: str) -> tuple[Floats, Floats, Floats, Floats]:
+def _weights(rnn: nn.LSTM | nn.GRU | nn.RNN, layer: int, suffix: str) -> tuple[Floats, Floats, Floats, Floats]:
     """Return weight, recurrent weight and the two biases of one direction of one layer, as torch stores them."""
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     weight, recurrent, bias, recurrent_bias = (numbers(getattr(rnn, f"{name}_l{layer}{suffix}")) for name in names)
@@ -57,18 +57,23 @@ def _weights(rnn: nn.LSTM | nn.GRU, layer: int, suffix: str) -> tuple[Floats, Fl
 def _operator_inputs(sequence: Steps, weights: tuple[Floats, Floats, Floats, Floats]) -> tuple[Floats, ...]:
     weight, recurrent, bias, recurrent_bias = weights
     weight, bias = absorb(weight, bias, sequence.affine)
-    if len(weight) == 4 * recurrent.shape[1]:
+    if len(weight) != 3 * recurrent.shape[1]:
         return weight, recurrent, bias + recurrent_bias
     return weight, recurrent, bias, recurrent_bias
 
 
 def _fused(
-    builder: GraphBuilder, sequence: Steps, directions: list[tuple[Floats, Floats, Floats, Floats]], last: bool
+    builder: GraphBuilder,
+    sequence: Steps,
+    directions: list[tuple[Floats, Floats, Floats, Floats]],
+    last: bool,
+    direction: str = "forward",
 ) -> Steps | Vector:
     inputs = [array for weights in directions for array in _operator_inputs(sequence, weights)]
     units = directions[0][1].shape[1]
-    op = "lstm" if len(directions[0][0]) == 4 * units else "gru"
-    attributes = {"direction": "both"} if len(directions) == 2 else {}
+    op = {4: "lstm", 3: "gru", 1: "rnn"}[len(directions[0][0]) // units]
+    direction = "both" if len(directions) == 2 else direction
+    attributes = {} if direction == "forward" else {"direction": direction}
     if last:
         attributes["result"] = "last"
     value = builder.add_node(op, (sequence.batched(builder), *inputs), **attributes)[0]
@@ -89,6 +94,8 @@ def _reversible(
     units = weights[1].shape[1]
     if len(weights[0]) == 3 * units:
         return _unrolled_gru(builder, sequence, weights, backward=bool(backward), last=last)
+    if len(weights[0]) == units:  # written out by the format whichever way it reads
+        return _fused(builder, sequence, [weights], last, "reverse" if backward else "forward")
     value = sequence.batched(builder)
     if backward:
         value = builder.add_node("reverse", (value,), axis=1)[0]

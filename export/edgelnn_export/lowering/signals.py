@@ -39,13 +39,15 @@ class Block:
 
     Attributes:
         raw: How many numbers it reads.
-        order: (features,) int: which of them each feature is; where the block only selects.
+        order: (features,) int: which of them each feature is; where the block only selects, and scales perhaps.
         matrix: (features, raw): the block itself; where it does more.
+        scale: (features,) by what each selected number is multiplied; None: by 1.
     """
 
     raw: int
     order: NDArray[np.int64] | None = None
     matrix: Floats | None = None
+    scale: Floats | None = None
 
     @property
     def features(self) -> int:
@@ -59,8 +61,14 @@ class Block:
         if self.order is None:
             raise ValueError("got a block without order and without matrix")
         product = np.zeros((len(weight), self.raw))
-        np.add.at(product.T, self.order, weight.T)
+        np.add.at(product.T, self.order, (weight if self.scale is None else weight * self.scale).T)
         return product
+
+    def scaled(self, factors: Floats) -> Block:
+        """Return the block with every feature multiplied by its factor."""
+        if self.matrix is not None:
+            return Block(self.raw, matrix=self.matrix * factors[:, None])
+        return Block(self.raw, self.order, scale=factors if self.scale is None else self.scale * factors)
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,9 @@ class Affine:
     @property
     def is_identity(self) -> bool:
         """Whether the map changes nothing, and is written as a selection."""
-        straight = all(b.order is not None and np.array_equal(b.order, np.arange(b.raw)) for b in self.blocks)
+        straight = all(
+            b.scale is None and b.order is not None and np.array_equal(b.order, np.arange(b.raw)) for b in self.blocks
+        )
         return straight and not self.offset.any()
 
     @property
@@ -91,6 +101,12 @@ class Affine:
         ends = np.cumsum([block.features for block in self.blocks])[:-1]
         parts = np.split(weight, ends, axis=1)
         return np.concatenate([b.times(part) for b, part in zip(self.blocks, parts, strict=True)], axis=1)
+
+    def followed_by(self, factors: Floats, shifts: Floats) -> Affine:
+        """Return this map and then, for every feature, a factor and a shift (features,)."""
+        ends = np.cumsum([block.features for block in self.blocks])[:-1]
+        blocks = tuple(b.scaled(part) for b, part in zip(self.blocks, np.split(factors, ends), strict=True))
+        return Affine(blocks, self.offset * factors + shifts)
 
 
 def dense(matrix: Floats, offset: Floats | None = None) -> Affine:
@@ -145,6 +161,13 @@ class Vector:
             return self.value
         return builder.linear(self.value, self.affine.matrix, self.affine.offset)
 
+    def activated(self, builder: GraphBuilder, activation: str) -> Vector:
+        """Return the vector with none, relu or tanh applied to its features."""
+        if activation == "none":
+            return self
+        value = _activated(builder, self.value, self.affine, activation)
+        return Vector(value, identity(len(self.affine.offset)))
+
 
 @dataclass(frozen=True)
 class Steps:
@@ -192,13 +215,16 @@ class Steps:
         """Return the sequence with none, relu or tanh applied to its features."""
         if activation == "none":
             return self
-        plain = self.affine.is_identity
-        if activation == "relu" and not plain:
-            rows = builder.linear(self.rows, self.affine.matrix, self.affine.offset, "relu")
-        else:
-            value = self.rows if plain else builder.linear(self.rows, self.affine.matrix, self.affine.offset)
-            rows = builder.unary(activation, value)
-        return Steps(rows, self.steps, identity(self.features))
+        return Steps(_activated(builder, self.rows, self.affine, activation), self.steps, identity(self.features))
+
+
+def _activated(builder: GraphBuilder, value: str, affine: Affine, activation: str) -> str:
+    """Return relu or tanh of a value (rows, raw) with its map applied."""
+    if affine.is_identity:
+        return builder.unary(activation, value)
+    if activation == "relu":
+        return builder.linear(value, affine.matrix, affine.offset, "relu")
+    return builder.unary(activation, builder.linear(value, affine.matrix, affine.offset))
 
 
 def steps_of(builder: GraphBuilder, values: Sequence[str], affine: Affine) -> Steps:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgelnn.models.cfc import CfCLayer, CfCMode, FoldedCfC
 from edgelnn.models.dense_cfc import DenseCfCLayer
@@ -22,8 +22,23 @@ __all__ = [
     "cfc_stack",
     "dense_cfc",
     "ltc_cell",
+    "norm_factors",
     "numbers",
 ]
+
+
+def norm_factors(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Floats, Floats]:
+    """Return factor and shift of every channel: what a batch norm is at inference.
+
+    ``(x - mean) / sqrt(var + eps) * gamma + beta``
+    """
+    if norm.running_mean is None or norm.running_var is None:
+        raise TypeError("got a batch norm without running statistics")
+    mean, var = numbers(norm.running_mean), numbers(norm.running_var)
+    gamma = np.ones(len(mean)) if norm.weight is None else numbers(norm.weight)
+    beta = np.zeros(len(mean)) if norm.bias is None else numbers(norm.bias)
+    factor: Floats = gamma / np.sqrt(var + norm.eps)
+    return factor, beta - mean * factor
 
 
 def numbers(tensor: Tensor) -> Floats:
