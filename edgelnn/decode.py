@@ -1,7 +1,7 @@
 """From JSON to frozen dataclasses and back, strictly: every field there, none unknown, every type as declared.
 
 Imports the standard library alone, so that a board can use it. Understood: dataclasses, ``tuple[X, ...]``,
-``Mapping[str, X]``, ``Literal``, ``X | None``, ``str``, ``int``, ``float`` and ``bool``.
+``Mapping[str, X]``, ``Literal``, ``X | None``, ``X | tuple[X, ...]``, ``str``, ``int``, ``float`` and ``bool``.
 """
 
 from __future__ import annotations
@@ -101,7 +101,9 @@ def _decode(hint: Any, value: object, where: str) -> Any:
     if is_dataclass(hint):
         return decode(hint, value, where)  # type: ignore[arg-type]  # mypy does not see that a hint is a class
     if origin in (Union, types.UnionType):
-        return None if value is None else _decode(_without_none(arguments), value, where)
+        if value is None and types.NoneType in arguments:
+            return None
+        return _decode(_member(arguments, value), value, where)
     if origin is Literal:
         # `in` alone would let True stand for 1
         if any(value == allowed and type(value) is type(allowed) for allowed in arguments):
@@ -140,8 +142,12 @@ def _decode_scalar(hint: Any, value: object, where: str) -> Any:
     _refuse(where, names[hint], value)
 
 
-def _without_none(arguments: tuple[Any, ...]) -> Any:
+def _member(arguments: tuple[Any, ...], value: object) -> Any:
+    """Return the member of a union that a value is to be decoded as: a list as its tuple, all else as the other one."""
     kinds = [argument for argument in arguments if argument is not types.NoneType]
+    tuples = [kind for kind in kinds if get_origin(kind) is tuple]
+    if len(kinds) == 2 and len(tuples) == 1:
+        return tuples[0] if isinstance(value, list) else next(kind for kind in kinds if kind not in tuples)
     if len(kinds) != 1:
         raise TypeError(f"no rule to decode a union of {arguments}")
     return kinds[0]

@@ -13,7 +13,7 @@ from typing import Literal
 
 from edgelnn.choice import Choice
 from edgelnn.decode import DecodeError, decode, parse_json, write_json
-from edgelnn.errors import BundleError
+from edgelnn.errors import BundleError, DataError
 from edgelnn.preprocessing import Layout, Preprocessing
 
 __all__ = ["FORMAT_VERSION", "Golden", "Manifest", "ModelFacts", "ModelFormat", "Rejected", "Tensor", "Variant"]
@@ -202,6 +202,8 @@ class Manifest:
             manifest = decode(cls, value)
         except DecodeError as error:
             raise BundleError(f"the manifest is not valid: {error}.") from error
+        except DataError as error:  # of the preprocessing, which checks itself
+            raise BundleError(f"the manifest is not valid: {error}") from error
         _check(manifest)
         return manifest
 
@@ -225,7 +227,10 @@ def _check(manifest: Manifest) -> None:
     shape = manifest.preprocessing.image_shape
     sensible = len(shape) in (3, 4) and all(side >= 1 for side in shape) and math.prod(shape) <= _MOST_VALUES
     _expect(sensible, "preprocessing.image_shape", shape, "([depth,] height, width, channels) of a sensible size")
-    _expect(manifest.preprocessing.std > 0, "preprocessing.std", manifest.preprocessing.std, "more than 0")
+    std = manifest.preprocessing.std
+    _expect(
+        all(one > 0 for one in (std if isinstance(std, tuple) else (std,))), "preprocessing.std", std, "more than 0"
+    )
     golden = manifest.golden
     _check_file("golden", golden.file, golden.size_bytes, golden.sha256, ".npz")
     _expect(1 <= golden.images <= 10_000, "golden.images", golden.images, "1 to 10000")

@@ -24,13 +24,24 @@ class Preprocessing:
 
     Attributes:
         image_shape: (h, w, c), or (d, h, w, c) for volumes, of the uint8 images.
-        mean: Subtracted after scaling to [0, 1]; the same for every channel.
-        std: Divided by after that.
+        mean: Subtracted after scaling to [0, 1]; one number for every channel, or one for each.
+        std: Divided by after that; likewise.
+
+    Raises:
+        DataError: There are numbers for more or fewer channels than the images have.
     """
 
     image_shape: tuple[int, ...]
-    mean: float = 0.5
-    std: float = 0.5
+    mean: float | tuple[float, ...] = 0.5
+    std: float | tuple[float, ...] = 0.5
+
+    def __post_init__(self) -> None:
+        """Check that there are as many numbers as channels."""
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            if isinstance(values, tuple) and len(values) != self.image_shape[-1]:
+                channels = self.image_shape[-1]
+                raise DataError(f"got {len(values)} numbers for {name}; the images have {channels} channels.")
 
     @property
     def is_volume(self) -> bool:
@@ -65,5 +76,6 @@ class Preprocessing:
                 f"got images of shape {tuple(images.shape[1:])}; "
                 f"the model takes {self.image_shape} ([depth,] height, width, channels)."
             )
-        scaled = (images.astype(np.float32) / np.float32(255) - np.float32(self.mean)) / np.float32(self.std)
+        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
+        scaled = (images.astype(np.float32) / np.float32(255) - mean) / std
         return np.ascontiguousarray(np.moveaxis(scaled, -1, 1)) if layout == "channels_first" else scaled

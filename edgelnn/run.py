@@ -154,10 +154,26 @@ class Run:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """From uint8 pixels to the classifier's input."""
+        """From uint8 pixels to the classifier's input.
+
+        Raises:
+            RunFolderError: Its numbers are not there.
+        """
+        from edgelnn.decode import DecodeError, decode
         from edgelnn.preprocessing import Preprocessing
 
-        return Preprocessing(self.image_shape, self.experiment.data.mean, self.experiment.data.std)
+        written, data = self.environment.get("preprocessing"), self.experiment.data
+        if written is None and data.normalization == "fixed":  # written by an earlier version, or imported without data
+            written = {"image_shape": list(self.image_shape), "mean": data.mean, "std": data.std}
+        if written is None:
+            raise RunFolderError(
+                f"{self.folder} does not say how pixels are normalized: its weights were imported without the data "
+                "whose mean and standard deviation they are. Import them again with the data."
+            )
+        try:
+            return decode(Preprocessing, written, "preprocessing")
+        except (DecodeError, DataError) as error:
+            raise RunFolderError(f"{self.folder / ENVIRONMENT} is damaged: {error}. Copy it again.") from error
 
     def load_classifier(self) -> Classifier:
         """Return the trained classifier, in evaluation mode on the CPU.

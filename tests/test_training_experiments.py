@@ -104,7 +104,7 @@ MISTAKES = [
     ({"training": {"learning_rate": float("nan")}}, "training.learning_rate: got NaN; expected a number above 0"),
     ({"training": {"epochs": 1.5}}, "training.epochs: got 1.5; expected a whole number from 1 to 100000."),
     ({"training": {"epochs": True}}, "training.epochs: got true; expected a whole number from 1 to 100000."),
-    ({"training": {"augment": 1}}, "training.augment: got 1; expected true or false."),
+    ({"training": {"augment": 1}}, "training.augment: got 1; expected true or false or a table of fields."),
     ({"training": {"lr": 1}}, 'training.lr: no such field; did you mean "learning_rate"?'),
     ({"trainin": {}}, 'trainin: no such field; did you mean "training"?'),
     ({"data": {"channels": 2}}, "data.channels: got 2; expected one of 1, 3."),

@@ -11,13 +11,14 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_curve as sklearns_roc_curve
 
+from edgelnn.data.augmentation import Augmentation
 from edgelnn.models import build_classifier
 from edgelnn.models.specification import CfCHead, HeadSpec, LTCHead, ModelSpec, PlainScan, RecurrentHead, SlicesScan
 from edgelnn.training import Experiment, evaluate_predictions, figures, train
 from edgelnn.training.charts import draw_confusion, draw_curves, draw_roc, roc_curve
 from edgelnn.training.figures import Results, draw_figures, draw_wiring, new_figure, styled
 from edgelnn.training.history import EpochRecord
-from edgelnn.training.pictures import choose_samples, draw_samples
+from edgelnn.training.pictures import choose_samples, draw_augmented, draw_samples
 from tests.training_runs import tiny_dataset, tiny_experiment
 
 HISTORY = tuple(EpochRecord(n, 0.1, 1 / n, 0.5, 1.2 / n, 0.6 + 0.02 * n, 0.6, 0.1) for n in range(1, 8))
@@ -50,6 +51,26 @@ def results(
     spec = ModelSpec(head=head, scan=scan) if head is not None else ModelSpec(head=CfCHead(units=20), scan=scan)
     classifier = build_classifier(spec, image_shape=dataset.image_shape, task=task, classes=classes)
     return Results("tiny", dataset, HISTORY, 5, probabilities, metrics, classifier)
+
+
+@pytest.mark.parametrize("volume", [False, True])
+def test_augmented_images_are_shown_with_their_parameters(tmp_path, volume):
+    augmentation = Augmentation(noise=0.1, crop=(0.8, 1.0), blur=(3, 5))
+    shown = dataclasses.replace(results(volume=volume), augmentation=augmentation)
+    figure = draw_augmented(shown)
+    words = words_of(figure)
+    for word in ("flip 0.5", "crop [0.8, 1.0]", "noise 0.1", "noise probability 0.5"):
+        assert word in words
+    assert "shear" not in words
+    pictures = [image.get_array() for image in figure.findobj(matplotlib.image.AxesImage)]
+    assert len(pictures) == 32
+    originals = [np.asarray(one) for one in pictures[::8]]
+    train = shown.dataset["train"].images
+    middle = train[:, 4] if volume else train
+    assert all(any(np.array_equal(one, image[..., 0]) for image in middle) for one in originals)
+    assert not any(np.array_equal(pictures[0], one) for one in pictures[1:8])
+    if not volume:
+        assert "augmented" in {path.stem for path in draw_figures(shown, tmp_path / "figures")}
 
 
 def words_of(figure) -> str:

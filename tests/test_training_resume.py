@@ -36,8 +36,11 @@ def whole(tmp_path_factory) -> Path:
     return folder
 
 
+VARIED = {"flip": 0.5, "crop": [0.8, 1.0], "blur": [3, 3], "noise": 0.05, "brightness": 0.2, "contrast": 0.2}
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
-@pytest.mark.parametrize("augment", [False, True])
+@pytest.mark.parametrize("augment", [False, True, VARIED])
 def test_two_trainings_are_the_same_to_the_bit(tmp_path, optimizer, augment):
     experiment = tiny_experiment(optimizer=optimizer, augment=augment, epochs=2)
     for name in "ab":
@@ -64,7 +67,15 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path, whole, at
     same_run(folder, whole)
 
 
-@pytest.mark.parametrize("training", [{"optimizer": "sgd"}, {"optimizer": "adamw", "augment": True, "select": "last"}])
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"optimizer": "sgd"},
+        {"optimizer": "adamw", "augment": True, "select": "last"},
+        {"augment": VARIED, "loss": {"bce": 0.4, "dice": 1.0}, "select": {"f1": 0.3, "dice": 0.5}},
+        {"monitor": "loss", "patience": 2, "stop_when": "worse_than_best", "threshold": "youden"},
+    ],
+)
 def test_a_training_interrupted_again_and_again_ends_the_same(tmp_path, training):
     experiment = tiny_experiment(**training)
     train(experiment, folder=tmp_path / "whole", dataset=tiny_dataset(), threads=1, figures=False)

@@ -15,12 +15,12 @@ from safetensors.torch import save
 from edgelnn.atomic import new_folder_atomically, write_bytes_atomically, write_text_atomically
 from edgelnn.data.dataset import Dataset, SplitName
 from edgelnn.data.facts import known_facts
+from edgelnn.decode import encode
 from edgelnn.errors import DataError
 from edgelnn.importing.key_map import KeyMap
 from edgelnn.importing.matching import Match, match_tensors
 from edgelnn.importing.weight_file import WeightFile, read_weight_file
 from edgelnn.models import Classifier, build_classifier, count_parameters, describe
-from edgelnn.preprocessing import Preprocessing
 from edgelnn.run import (
     ENVIRONMENT,
     EXPERIMENT,
@@ -38,6 +38,7 @@ from edgelnn.training.history import format_history
 from edgelnn.training.judging import Answers, ask, judge, threshold_from
 from edgelnn.training.loading import format_experiment
 from edgelnn.training.metrics import Metrics
+from edgelnn.training.normalization import build_preprocessing
 from edgelnn.training.thresholds import check_threshold
 
 __all__ = ["import_weights"]
@@ -83,6 +84,7 @@ def import_weights(
     match = match_tensors(file, classifier.state_dict(), key_map or KeyMap(), model=experiment.name)
     classifier.load_state_dict(dict(match.state))
     text = format_experiment(experiment)
+    preprocessing = None if dataset is None else build_preprocessing(experiment.data, dataset)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     environment = {
         "format_version": FORMAT_VERSION,
@@ -93,6 +95,7 @@ def import_weights(
         "threads": None,
         "seeds": {"weights": None, "epochs": None, "split": experiment.data.split_seed, "bootstrap": 0},
         "data": described,
+        "preprocessing": None if preprocessing is None else encode(preprocessing),
         "augmentation": None,
         "model": {
             "architecture": describe(experiment.model, **facts),
@@ -103,7 +106,7 @@ def import_weights(
         "machine": describe_machine(),
         "experiment_sha256": hashlib.sha256(text.encode()).hexdigest(),
     }
-    answers = {} if dataset is None else ask(classifier, dataset, _preprocessing(experiment, dataset))
+    answers = {} if dataset is None or preprocessing is None else ask(classifier, dataset, preprocessing)
     judged = {} if dataset is None else _judge(answers, experiment, dataset)
     metrics: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
@@ -170,10 +173,6 @@ def _judge(answers: Answers, experiment: Experiment, dataset: Dataset) -> dict[S
     """Return the figures of merit of answers, at the threshold that the experiment asks for."""
     check_threshold(experiment.training, task=dataset.task, positive_class=dataset.positive_class)
     return judge(answers, dataset, threshold_from(answers, dataset, experiment.training))
-
-
-def _preprocessing(experiment: Experiment, dataset: Dataset) -> Preprocessing:
-    return Preprocessing(dataset.image_shape, experiment.data.mean, experiment.data.std)
 
 
 def _draw(

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from edgelnn.data.dataset import Dataset
+from edgelnn.decode import encode
+from edgelnn.preprocessing import Preprocessing
 from edgelnn.training.experiment import Experiment
 
 __all__ = ["FORMAT_VERSION", "describe_dataset", "describe_environment", "describe_machine", "installed_versions"]
@@ -38,6 +40,7 @@ def describe_environment(
     threads: int,
     model: Mapping[str, Any],
     augmentation: Mapping[str, Any] | None,
+    preprocessing: Preprocessing | None = None,
     start: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what is needed to repeat a run and is not in its experiment, as plain values for JSON.
@@ -49,6 +52,7 @@ def describe_environment(
         threads: Threads it computes with.
         model: What the model came out as: its architecture in words and its parameter counts.
         augmentation: Parameters of the augmentation; None without one.
+        preprocessing: From pixels to inputs.
         start: The run whose weights it begins with; None where they come from the seed.
     """
     return {
@@ -63,6 +67,7 @@ def describe_environment(
             "bootstrap": 0,
         },
         "data": describe_dataset(dataset),
+        "preprocessing": None if preprocessing is None else encode(preprocessing),
         "augmentation": None if augmentation is None else dict(augmentation),
         "model": dict(model),
         "start": None if start is None else dict(start),

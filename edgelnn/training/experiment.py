@@ -17,8 +17,10 @@ from edgelnn.models.specification import (
     default_scan,
     default_stem,
 )
+from edgelnn.training.data_specification import AugmentSpec, DataSpec, Fraction
 
 __all__ = [
+    "AugmentSpec",
     "DataSpec",
     "Experiment",
     "FigureWeights",
@@ -29,37 +31,7 @@ __all__ = [
     "TrainingSpec",
 ]
 
-Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 Weight = Annotated[float, Field(ge=0.0, le=1000.0)]
-
-
-class DataSpec(Specification):
-    """Which data, and how pixels become numbers.
-
-    Attributes:
-        name: A dataset's name, ``"phantoms"``, or the path of an npz file, an IDX folder or a folder with one folder
-            per class.
-        size: Side of the images in pixels (MedMNIST: one of the published sizes; folders: resized to it).
-        root: Folder to look for and download to; left out: `EDGELNN_DATA` or medmnist's own.
-        channels: 1 (grey) or 3 (RGB) for class folders; left out: grey where every image is.
-        positive_class: Name of the class that sensitivity and specificity speak of; left out: the dataset's own.
-        validation, test: Fractions held out of data that come without splits.
-        split_seed: Seed of that split.
-        mean, std: Pixels are scaled to [0, 1], then ``(x - mean) / std``.
-        difficulty: Of the phantoms: 0 easy, 1 as hard as they get.
-    """
-
-    name: str = "breastmnist"
-    size: Annotated[int, Field(ge=8, le=1024)] = 28
-    root: str | None = None
-    channels: Literal[1, 3] | None = None
-    positive_class: str | None = None
-    validation: Fraction = 0.15
-    test: Fraction = 0.15
-    split_seed: int = 0
-    mean: float = 0.5
-    std: Annotated[float, Field(gt=0.0)] = 0.5
-    difficulty: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
 
 
 class Schedule(Specification):
@@ -138,8 +110,8 @@ class TrainingSpec(Specification):
             for; or how to choose it on the validation split: ``youden`` (greatest sensitivity + specificity, which is
             also the greatest balanced accuracy), ``f1``, or ``{ sensitivity = 0.9 }`` (the greatest specificity with at
             least that sensitivity) and ``{ specificity = 0.9 }``. Multi-label: a number, for every label.
-        augment: Flips, small rotations, shifts and zooms of the training images; their parameters are written with the
-            run.
+        augment: How training images are varied; ``true``: flips, small rotations, shifts and zooms that suit the data.
+            The parameters are written with the run.
         quantization_aware: Compute with the int8 numbers that a static int8 file will hold, so that the weights learn
             to bear them; for trainings that begin with the weights of a run.
     """
@@ -160,7 +132,7 @@ class TrainingSpec(Specification):
     min_change: Annotated[float, Field(ge=0.0)] = 0.0
     stop_when: Literal["no_improvement", "worse_than_best"] = "no_improvement"
     threshold: Fraction | Literal["youden", "f1"] | LeastShare = 0.5
-    augment: bool = False
+    augment: bool | AugmentSpec = False
     quantization_aware: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 

@@ -20,6 +20,7 @@ from edgelnn.training.metrics import Metrics
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from edgelnn.data.augmentation import Augmentation
     from edgelnn.models import Classifier
 
 __all__ = ["BLUE", "GREEN", "GREY", "INK", "ORANGE", "PALETTE", "Results", "draw_figures", "new_figure", "styled"]
@@ -72,6 +73,7 @@ class Results:
         probabilities: (n, classes) float64 on the test split.
         metrics: On the test split.
         classifier: With the weights that were kept.
+        augmentation: Of the training images; None without one.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Results:
     probabilities: NDArray[np.floating[Any]]
     metrics: Metrics
     classifier: Classifier
+    augmentation: Augmentation | None = None
 
 
 def draw_figures(results: Results, folder: Path) -> tuple[Path, ...]:
@@ -95,7 +98,7 @@ def draw_figures(results: Results, folder: Path) -> tuple[Path, ...]:
     """
     from edgelnn.models.wiring_diagram import wired_layers
     from edgelnn.training.charts import draw_confusion, draw_curves, draw_labels, draw_roc
-    from edgelnn.training.pictures import draw_samples
+    from edgelnn.training.pictures import draw_augmented, draw_samples
 
     drawers: dict[str, Callable[[Results], Figure]] = {"curves": draw_curves} if results.history else {}
     drawers["roc"] = draw_roc
@@ -104,6 +107,8 @@ def draw_figures(results: Results, folder: Path) -> tuple[Path, ...]:
     else:
         drawers["labels"] = draw_labels
     drawers["samples"] = draw_samples
+    if results.augmentation is not None:
+        drawers["augmented"] = draw_augmented
     if wired_layers(results.classifier):
         drawers["wiring"] = draw_wiring
     paths = []

@@ -97,6 +97,7 @@ def finish_run(
             probabilities=answers["test"],
             metrics=metrics["test"],
             classifier=epochs.classifier,
+            augmentation=epochs.augmentation,
         )
         draw_figures(results, folder / FIGURES)
     write_text_atomically(folder / METRICS, format_json(facts))

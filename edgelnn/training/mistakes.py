@@ -16,6 +16,8 @@ from edgelnn.errors import ConfigError
 __all__ = ["allowed_values", "did_you_mean", "explain", "kinds_of", "locate", "models_of", "show_value"]
 
 Location = tuple[int | str, ...]
+SHORT = 6  # fields that a message lists
+LENGTHS = ("min_length", "max_length")
 
 
 def explain(error: ValidationError, model: type[BaseModel], values: object, *, where: str = "") -> ConfigError:
@@ -118,7 +120,8 @@ def allowed_values(annotation: object, metadata: Sequence[object] = ()) -> str:
     if origin is list:
         return f"a list{_lengths(metadata)} (each {allowed_values(arguments[0])})"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return f"a table of {', '.join(annotation.model_fields)}"
+        names = list(annotation.model_fields)
+        return f"a table of {', '.join(names)}" if len(names) <= SHORT else "a table of fields"
     words: dict[object, str] = {
         int: "a whole number",
         float: "a number",
@@ -203,9 +206,12 @@ def _bounds(metadata: Sequence[object]) -> str:
 
 
 def _lengths(metadata: Sequence[object]) -> str:
-    """Return the least length in a field's metadata in words, with a space before."""
-    least = [item.min_length for item in metadata if hasattr(item, "min_length")]
-    return f" of at least {least[0]}" if least else ""
+    """Return the lengths in a field's metadata in words, with a space before."""
+    found = {name: getattr(item, name) for item in metadata for name in LENGTHS if hasattr(item, name)}
+    least, most = found.get("min_length"), found.get("max_length")
+    if least is None:
+        return ""
+    return f" of {least}" if least == most else f" of at least {least}"
 
 
 def _member(admitted: Sequence[type[BaseModel]], values: dict[str, Any]) -> type[BaseModel] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from edgelnn.training.figures import GREEN, RED, Results, new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["choose_samples", "draw_samples"]
+__all__ = ["choose_samples", "draw_augmented", "draw_samples"]
 
 COLUMNS, ROWS = 8, 3
+AUGMENTED = 4  # training images that are shown varied
 WIDTH, TOP, BOTTOM, PITCH = 12.0, 0.55, 0.62, 1.9  # inches
 NAME_LENGTH = 16
 
@@ -51,6 +53,39 @@ def draw_samples(results: Results) -> Figure:
         axes.text(0.5, -0.03, truth, **below)
         axes.text(0.5, -0.15, said, color=color, **below)
     return figure
+
+
+def draw_augmented(results: Results) -> Figure:
+    """Return training images as they are, and as an epoch may show them to the classifier."""
+    train, augmentation = results.dataset["train"], results.augmentation
+    if augmentation is None:
+        raise ValueError("got results without augmentation, of which there is no picture")
+    chosen = choose_samples(train.labels, len(results.metrics.classes), AUGMENTED)
+    where = ", middle slices" if results.dataset.is_volume else ""
+    said = _in_words(augmentation.to_dict())
+    what = f"{results.name}: {len(chosen)} training images{where}"
+    title = "\n".join([f"{what}, as they are on the left, then as training may see them.", *said])
+    top = TOP + 0.2 * (len(said) - 1)
+    height = top + 0.25 + WIDTH / COLUMNS * len(chosen)
+    figure = new_figure(results, title, WIDTH, height)
+    figure.set_layout_engine("none")
+    edges = {"left": 0.012, "right": 0.988, "bottom": 0.2 / height, "top": 1 - top / height}
+    grid = figure.add_gridspec(len(chosen), COLUMNS, wspace=0.04, hspace=0.04, **edges).subplots(squeeze=False)
+    for row, index in zip(grid, chosen, strict=True):
+        images = train.images[[index] * COLUMNS]
+        images = np.concatenate([images[:1], augmentation(images[1:], seed=index)])
+        for axes, image in zip(row, images, strict=True):
+            picture = _flat(image)
+            axes.imshow(picture, cmap="gray" if picture.ndim == 2 else None, vmin=0, vmax=255, interpolation="nearest")
+            axes.set_axis_off()
+    return figure
+
+
+def _in_words(values: dict[str, Any]) -> list[str]:
+    """Return the parameters that change anything, in lines that fit under a title."""
+    off = {name for name in ("blur_probability", "noise_probability") if not values[name.partition("_")[0]]}
+    said = [f"{name.replace('_', ' ')} {value}" for name, value in values.items() if value and name not in off]
+    return textwrap.wrap(", ".join(said), 120)
 
 
 def choose_samples(labels: NDArray[np.int64], classes: int, count: int) -> list[int]:

@@ -8,25 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from edgelnn.atomic import hold_folder
-from edgelnn.data.augmentation import Augmentation
+from edgelnn.data.augmentation import Augmentation, has_sides
 from edgelnn.data.dataset import SPLITS, Dataset
 from edgelnn.errors import ConfigError, RunFolderError, TrainingError, TrainingInterrupted
 from edgelnn.models import build_classifier, count_parameters
 from edgelnn.models.description import describe
-from edgelnn.preprocessing import Preprocessing
 from edgelnn.run import Run
 from edgelnn.training.checkpoint import Checkpoint, Progress, copy_state, load_checkpoint, save_checkpoint
 from edgelnn.training.closed_form import check_closed_form
 from edgelnn.training.device import computing, find_device
 from edgelnn.training.environment import describe_environment
 from edgelnn.training.epochs import Epochs
-from edgelnn.training.experiment import Experiment
+from edgelnn.training.experiment import Experiment, TrainingSpec
 from edgelnn.training.finishing import finish_run
 from edgelnn.training.folders import Workplace, find_workplace, start_folder
 from edgelnn.training.listener import EpochReport, TrainingListener, TrainingStart
 from edgelnn.training.loading import load_experiment_dataset
 from edgelnn.training.losses import build_loss
 from edgelnn.training.metrics import check_labels
+from edgelnn.training.normalization import build_preprocessing
 from edgelnn.training.optimizers import optimizer_state, restore_optimizer
 from edgelnn.training.quantization_aware import FakeQuantization
 from edgelnn.training.selection import advance
@@ -158,10 +158,23 @@ def _prepare(experiment: Experiment, dataset: Dataset, place: Any, listener: Tra
         device=place,
     )
     check_threshold(experiment.training, task=dataset.task, positive_class=dataset.positive_class)
-    preprocessing = Preprocessing(dataset.image_shape, experiment.data.mean, experiment.data.std)
-    augmentation = Augmentation.suited_to(dataset) if experiment.training.augment else None
+    preprocessing = build_preprocessing(experiment.data, dataset)
+    augmentation = _augmentation(experiment.training, dataset, listener)
     quantization = FakeQuantization(classifier) if experiment.training.quantization_aware else None
     return Epochs(classifier, dataset, experiment.training, preprocessing, loss, augmentation, listener, quantization)
+
+
+def _augmentation(training: TrainingSpec, dataset: Dataset, listener: TrainingListener) -> Augmentation | None:
+    """Return how training images are varied; say where that changes what their class means."""
+    if isinstance(training.augment, bool):
+        return Augmentation.suited_to(dataset) if training.augment else None
+    augmentation = Augmentation.from_values(training.augment.model_dump(exclude_none=True))
+    if augmentation.flip and has_sides(dataset):
+        listener.on_note(
+            f"training.augment.flip: {dataset.name} has classes that are not the same in the mirror, and mirrored "
+            "training images keep their class."
+        )
+    return augmentation
 
 
 def _train_epochs(
@@ -228,6 +241,7 @@ def _environment(
             "parameters": asdict(count_parameters(epochs.classifier)),
         },
         augmentation=None if epochs.augmentation is None else epochs.augmentation.to_dict(),
+        preprocessing=epochs.preprocessing,
         start=None if start is None else describe_start(start),
     )
 

@@ -40,7 +40,8 @@ def compose_readme(manifest: Manifest) -> str:
         "## Input and output",
         "",
         f"Input `image` is made from {shape} ({axes}) pixels in 0..255:",
-        f"`(pixels / 255 - {rules.mean:g}) / {rules.std:g}` as float32. ONNX files take the channels first,",
+        f"`(pixels / 255 - {_numbers(rules.mean)}) / {_numbers(rules.std)}` as float32. ONNX files take the channels "
+        "first,",
         "TFLite files last; the first axis counts images.",
         f"Output `probabilities` has {manifest.outputs} number{'s' if manifest.outputs > 1 else ''} an image "
         f"({manifest.output_kind}{_sigmoid(manifest)}).",
@@ -91,6 +92,11 @@ def _listed(names: Sequence[str]) -> str:
 
 def _counts(parameters: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in parameters.items())
+
+
+def _numbers(values: float | tuple[float, ...]) -> str:
+    """Return a number, or one for each channel."""
+    return f"[{', '.join(f'{one:g}' for one in values)}]" if isinstance(values, tuple) else f"{values:g}"
 
 
 def _quality(figures: Mapping[str, float]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgelnn.decisions import class_probabilities, decide
+from edgelnn.decode import decode
 from edgelnn.errors import ProfileError
 from edgelnn.preprocessing import Preprocessing
 from edgelnn_profiling.runtimes import AbstractRuntime, Array, random_input
@@ -62,7 +63,7 @@ def load_examples(request: Mapping[str, Any], runtime: AbstractRuntime) -> Examp
         inputs = random_input(runtime.input, seed=request["plan"]["seed"])
         return Examples(inputs, None, None, lambda images: images, lambda outputs: outputs)
     facts, rule = golden["preprocessing"], golden["decision"]
-    preprocessing = Preprocessing(tuple(facts["image_shape"]), mean=facts["mean"], std=facts["std"])
+    preprocessing = decode(Preprocessing, facts)
     layout = golden["layout"]
     try:
         with np.load(golden["file"], allow_pickle=False) as arrays:

@@ -54,7 +54,8 @@ def load_model(path):
 def preprocess(pixels, manifest, layout):
     """Return one image, ([d,] h, w, c) uint8, as the model takes it: (1, …) float32."""
     rules = manifest["preprocessing"]
-    x = (pixels[np.newaxis].astype(np.float32) / np.float32(255) - np.float32(rules["mean"])) / np.float32(rules["std"])
+    mean, std = np.asarray(rules["mean"], np.float32), np.asarray(rules["std"], np.float32)
+    x = (pixels[np.newaxis].astype(np.float32) / np.float32(255) - mean) / std
     return np.ascontiguousarray(np.moveaxis(x, -1, 1)) if layout == "channels_first" else x
 
 

@@ -1,0 +1,90 @@
+"""Which data to train on, how pixels become numbers, and how training images are varied: validated values."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from edgelnn.models.fields import Probability, Specification
+
+__all__ = ["AugmentSpec", "DataSpec", "Fraction"]
+
+Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+
+
+class DataSpec(Specification):
+    """Which data, and how pixels become numbers.
+
+    Attributes:
+        name: A dataset's name, ``"phantoms"``, or the path of an npz file, an IDX folder or a folder with one folder
+            per class.
+        size: Side of the images in pixels (MedMNIST: one of the published sizes; folders: resized to it).
+        root: Folder to look for and download to; left out: `EDGELNN_DATA` or medmnist's own.
+        channels: 1 (grey) or 3 (RGB) for class folders; left out: grey where every image is.
+        positive_class: Name of the class that sensitivity and specificity speak of; left out: the dataset's own.
+        validation, test: Fractions held out of data that come without splits.
+        split_seed: Seed of that split.
+        mean, std: Pixels are scaled to [0, 1], then ``(x - mean) / std``; a number, or a list with one per channel.
+        normalization: ``fixed``: by `mean` and `std`. ``training``: by the mean and standard deviation of each channel
+            over the training split, which are written with the run. ``imagenet``: by those that torchvision's
+            pretrained backbones expect.
+        difficulty: Of the phantoms: 0 easy, 1 as hard as they get.
+    """
+
+    name: str = "breastmnist"
+    size: Annotated[int, Field(ge=8, le=1024)] = 28
+    root: str | None = None
+    channels: Literal[1, 3] | None = None
+    positive_class: str | None = None
+    validation: Fraction = 0.15
+    test: Fraction = 0.15
+    split_seed: int = 0
+    mean: float | list[float] = 0.5
+    std: Positive | list[Positive] = 0.5
+    normalization: Literal["fixed", "training", "imagenet"] = "fixed"
+    difficulty: Share = 0.5
+
+
+class AugmentSpec(Specification):
+    """How training images are varied, each on its own; what is left out is not done.
+
+    Attributes:
+        flip, upside_down: Probability of a mirror image, left for right, or top for bottom.
+        rotation_degrees: Largest angle either way; for volumes, about each of the three axes.
+        shear_degrees: Largest angle either way by which upright lines lean; for volumes, in each of the three planes.
+        shift: Largest displacement either way along each axis, as a part of the side.
+        zoom: Largest change of scale either way: 0.1 is from 0.9 to 1.1.
+        crop: Least and largest share of the area (or volume) that is cut out, somewhere, and enlarged to the whole.
+        brightness: Largest change of brightness either way: 0.2 is from 0.8 to 1.2 times as bright.
+        contrast: The same of the contrast about the image's mean.
+        blur: Smallest and largest odd width, in pixels, of a Gaussian filter.
+        blur_probability: Of being blurred, where there is `blur`.
+        noise: Largest standard deviation of Gaussian noise, as a part of the range from black to white.
+        noise_probability: Of having noise added, where there is `noise`.
+    """
+
+    flip: Share = 0.0
+    upside_down: Share = 0.0
+    rotation_degrees: Annotated[float, Field(ge=0.0, le=180.0)] = 0.0
+    shear_degrees: Annotated[float, Field(ge=0.0, le=60.0)] = 0.0
+    shift: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
+    zoom: Annotated[float, Field(ge=0.0, le=0.9)] = 0.0
+    crop: Annotated[list[Annotated[float, Field(gt=0.0, le=1.0)]], Field(min_length=2, max_length=2)] | None = None
+    brightness: Probability = 0.0
+    contrast: Probability = 0.0
+    blur: Annotated[list[Annotated[int, Field(ge=3, le=31)]], Field(min_length=2, max_length=2)] | None = None
+    blur_probability: Share = 0.5
+    noise: Share = 0.0
+    noise_probability: Share = 0.5
+
+    @model_validator(mode="after")
+    def _order_ranges(self) -> AugmentSpec:
+        for name, values in (("crop", self.crop), ("blur", self.blur)):
+            if values is not None and values[0] > values[1]:
+                raise ValueError(f"got {name} = {values}; expected the smaller number first.")
+        if self.blur is not None and not all(width % 2 for width in self.blur):
+            raise ValueError(f"got blur = {self.blur}; expected odd widths, such as [3, 7].")
+        return self
