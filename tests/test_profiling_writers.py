@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from edgelnn.errors import ProfileError
-from edgelnn_profiling import Plan, Report, comparison, profile
+from edgelnn_profiling import Report, profile
 from edgelnn_profiling.executor import Outcome
 from edgelnn_profiling.writers import write_csv, write_markdown
 from edgelnn_profiling.writers.sentences import doubts_of
@@ -214,60 +213,3 @@ def test_a_caution_of_several_variants_is_one_doubt(bundle: Path) -> None:
     assert len(report.cautions) == 4
     assert [doubt.invalidates for doubt in doubts] == [True, False]
     assert doubts[0].observation == "onnx-float32, tflite-float32: the medians of 6 windows differ by 8%"
-
-
-def test_within_a_report_rows_are_compared_with_the_recommended_one(bundle: Path) -> None:
-    rows = comparison([report_of(bundle)]).rows
-    assert [row.verdict for row in rows] == ["reference", "faster"]
-    assert rows[1].reference == "1: onnx-float32"
-    assert rows[1].ratio is not None
-    assert rows[1].ratio.value == pytest.approx(16.505 / 20.005)
-    assert rows[1].ratio.low <= rows[1].ratio.value <= rows[1].ratio.high
-
-
-def test_across_reports_a_variant_is_compared_with_itself(bundle: Path) -> None:
-    found = comparison([report_of(bundle), report_of(bundle, onnx_ns=40_000)], ["before", "after"])
-    assert [(row.label, row.verdict) for row in found.rows[2:]] == [
-        ("after", "slower"),
-        ("after", "no difference shown"),
-    ]
-    assert found.rows[2].reference == "before: onnx-float32"
-    assert found.rows[2].ratio is not None
-    assert found.rows[2].ratio.value == pytest.approx(2.0, rel=1e-3)
-    assert found.remarks == ()
-
-
-def test_a_difference_within_the_spread_of_windows_is_not_called_one(bundle: Path) -> None:
-    loose = report_of(bundle, onnx_ns=20_000, tflite_ns=20_600, windows=(1.0, 1.04))
-    assert [row.verdict for row in comparison([loose]).rows] == ["reference", "no difference shown"]
-    tight = report_of(bundle, onnx_ns=20_000, tflite_ns=20_600, windows=(1.0, 1.001))
-    assert [row.verdict for row in comparison([tight]).rows] == ["reference", "slower"]
-
-
-def test_too_few_windows_give_no_verdict(bundle: Path) -> None:
-    short = profile(bundle, Plan(rounds=1), executor=FakeExecutor())
-    found = comparison([short])
-    assert [row.verdict for row in found.rows] == ["reference", "not comparable"]
-    assert any("2 windows" in remark for remark in found.remarks)
-
-
-def test_machines_that_differ_are_named(bundle: Path) -> None:
-    other = profile(
-        bundle,
-        executor=FakeExecutor(machine={"board": "Raspberry Pi 5 Model B", "cpu": "Cortex-A76", "kernel": "6.6.62"}),
-    )
-    remarks = comparison([report_of(bundle), other], ["pi4", "pi5"]).remarks
-    assert "pi4 and pi5 differ in board: Raspberry Pi 4 Model B Rev 1.2 and Raspberry Pi 5 Model B." in remarks
-    assert "pi4 and pi5 differ in kernel: 6.6.31 and 6.6.62." in remarks
-
-
-def test_an_invalid_report_is_named_in_a_comparison(bundle: Path) -> None:
-    remarks = comparison([report_of(bundle), report_of(bundle, windows=(1.0, 1.2))]).remarks
-    assert any(remark.startswith("2 is not valid: onnx-float32: the medians") for remark in remarks)
-
-
-def test_nothing_to_compare_is_an_error(bundle: Path) -> None:
-    with pytest.raises(ProfileError, match="no reports"):
-        comparison([])
-    with pytest.raises(ProfileError, match="1 labels for 2 reports"):
-        comparison([report_of(bundle)] * 2, ["one"])

@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgelnn.bundle import Bundle
-from edgelnn.cli.formatting import NOTHING, format_bytes, format_count, format_figure, format_seconds
-from edgelnn.cli.output import Column, Table
-from edgelnn.errors import ProfileError
+from edgelnn.cli.formatting import NOTHING, format_bytes, format_count, format_figure
+from edgelnn.decode import encode
+from edgelnn.errors import ConfigError, ProfileError
+from edgelnn_profiling.writers.comparison_page import table_page
+from edgelnn_profiling.writers.tables import TextColumn, TextTable
 
-__all__ = ["compare_bundles", "compare_reports", "compare_runs"]
-
-Found = tuple[list[dict[str, object]], Table, list[str]]
+__all__ = ["Compared", "compare_bundles", "compare_reports", "compare_runs"]
 
 
-def compare_runs(folders: Sequence[Path]) -> Found:
+@dataclass(frozen=True)
+class Compared:
+    """What was found.
+
+    Attributes:
+        kind: Of the things compared.
+        rows: As data.
+        table: As text.
+        remarks: What speaks against comparing, a sentence each.
+        page: Makes the HTML page.
+    """
+
+    kind: str
+    rows: Sequence[Mapping[str, object]]
+    table: TextTable
+    remarks: Sequence[str]
+    page: Callable[[], str]
+
+
+def _compared(kind: str, rows: Sequence[Mapping[str, object]], table: TextTable, remarks: Sequence[str]) -> Compared:
+    return Compared(kind, rows, table, remarks, lambda: table_page(table.title, table, remarks))
+
+
+def compare_runs(folders: Sequence[Path]) -> Compared:
     """Return the metrics of runs: on the test split, with the AUC's difference to the first, and on validation."""
     from edgelnn.run import Run
 
@@ -51,25 +75,23 @@ def compare_runs(folders: Sequence[Path]) -> Found:
         )
     positive = f" ({judged[0].positive_class})" if judged and judged[0].positive_class else ""
     columns = (
-        Column("run"),
-        Column("parameters", number=True, spare=3),
-        Column("val AUC", number=True, spare=6),
-        Column("AUC", number=True),
-        Column("accuracy", number=True),
-        Column(f"sensitivity{positive}", number=True),
-        Column("specificity", number=True, spare=5),
-        Column("F1", number=True, spare=4),
-        Column("AUC, 95 %", spare=2),
-        Column("Δ AUC", number=True),
+        TextColumn("run", number=False),
+        TextColumn("parameters", spare=3),
+        TextColumn("AUC"),
+        TextColumn("accuracy"),
+        TextColumn(f"sensitivity{positive}"),
+        TextColumn("specificity", spare=5),
+        TextColumn("F1", spare=4),
+        TextColumn("AUC, 95 %", number=False, spare=2),
+        TextColumn("Δ AUC"),
     )
-    return (
-        records,
-        Table(columns, tuple(rows)),
-        _doubts_about_data([(run.folder, run.environment["data"]) for run in runs]),
+    table = TextTable("runs", f"{len(runs)} runs compared, on the test split", columns, tuple(rows))
+    return _compared(
+        "runs", records, table, _doubts_about_data([(run.folder, run.environment["data"]) for run in runs])
     )
 
 
-def compare_bundles(folders: Sequence[Path]) -> Found:
+def compare_bundles(folders: Sequence[Path]) -> Compared:
     """Return every variant of bundles: size, and accuracy on the test split through its own runtime."""
     bundles = [Bundle.load(folder) for folder in folders]
     first = bundles[0].variant().test
@@ -102,81 +124,48 @@ def compare_bundles(folders: Sequence[Path]) -> Found:
                 )
             )
     columns = (
-        Column("bundle"),
-        Column("variant"),
-        Column("parameters", number=True, spare=2),
-        Column("MACs", number=True, spare=3),
-        *(Column(name, number=True) for name in ("file", "AUC", "accuracy", "Δ AUC")),
+        TextColumn("bundle", number=False),
+        TextColumn("variant", number=False),
+        TextColumn("parameters", spare=2),
+        TextColumn("MACs", spare=3),
+        *(TextColumn(name) for name in ("file", "AUC", "accuracy", "Δ AUC")),
     )
     data = [(bundle.folder, bundle.manifest.dataset) for bundle in bundles]
-    return records, Table(columns, tuple(rows)), _doubts_about_data(data)
+    table = TextTable(
+        "bundles", f"{len(bundles)} bundles compared", columns, tuple(rows), "* recommended by its bundle."
+    )
+    return _compared("bundles", records, table, _doubts_about_data(data))
 
 
-def compare_reports(files: Sequence[Path]) -> Found:
-    """Return the latency of every variant in reports, as ratios to the first report that has a variant of the name."""
-    from edgelnn_profiling import Report
+def compare_reports(files: Sequence[Path]) -> Compared:
+    """Return the latency of every variant in reports, as ratios with intervals to the first report's.
+
+    Raises:
+        EdgelnnError: A file is not a report; the message names it.
+    """
+    from edgelnn_profiling import Report, comparison
+    from edgelnn_profiling.writers.comparison_page import write_comparison_html
+    from edgelnn_profiling.writers.comparison_tables import comparison_table
 
     reports = []
     for file in files:
         try:
             reports.append(Report.from_json(file.read_bytes()))
-        except ProfileError as error:
+        except (ProfileError, ConfigError) as error:
             raise ProfileError(f"{file}: {error}") from error
-    base: dict[tuple[str, int], tuple[float, float | None, float | None]] = {}
-    records, rows = [], []
-    for file, report in zip(files, reports, strict=True):
-        machine = report.machine.board or report.machine.cpu or report.machine.architecture
-        for result in report.results:
-            timing, memory = result.timing, result.memory
-            record: dict[str, Any] = {
-                "target": str(file),
-                "machine": machine,
-                "variant": result.variant,
-                "threads": result.threads,
-                "size_bytes": result.size_bytes,
-                "test": result.test,
-                "peak_rss_bytes": None if memory is None else memory.peak_rss_bytes,
-                "valid": report.valid,
-            }
-            ratio = NOTHING
-            if timing is not None:
-                middle = timing.inference.percentile(50.0)
-                mine = (
-                    timing.inference.p50_s,
-                    None if middle is None else middle.low_s,
-                    None if middle is None else middle.high_s,
-                )
-                theirs = base.setdefault((result.variant, result.threads), mine)
-                record |= {"p50_s": mine[0], "p50_low_s": mine[1], "p50_high_s": mine[2], "ratio": mine[0] / theirs[0]}
-                ratio = _ratio(mine, theirs)
-            records.append(record)
-            rows.append(
-                (
-                    file.name,
-                    f"{result.variant}{f' ×{result.threads}' if result.threads > 1 else ''}",
-                    format_seconds(record.get("p50_s")),
-                    ratio,
-                    format_bytes(result.size_bytes),
-                    format_bytes(record["peak_rss_bytes"]),
-                    format_figure((result.test or {}).get("auc")),
-                )
-            )
-    columns = (
-        Column("report"),
-        Column("variant"),
-        *(Column(name, number=True) for name in ("p50", "ratio", "file", "peak RSS", "test AUC")),
-    )
-    return records, Table(columns, tuple(rows)), _doubts_about_machines(files, reports)
+    found = comparison(reports, _short_names(files))
+    rows: list[dict[str, object]] = []
+    names = [str(file) for file, report in zip(files, reports, strict=True) for _ in report.results]
+    for name, row in zip(names, found.rows, strict=True):
+        record = encode(row)
+        rows.append({"target": name, **(record if isinstance(record, dict) else {})})
+    return Compared("reports", rows, comparison_table(found), found.remarks, lambda: write_comparison_html(found))
 
 
-def _ratio(mine: tuple[float, float | None, float | None], theirs: tuple[float, float | None, float | None]) -> str:
-    """Return a ratio of medians; ``≈`` where their intervals overlap, so that noise alone could explain it."""
-    if mine is theirs:
-        return "1"
-    low, high, their_low, their_high = mine[1], mine[2], theirs[1], theirs[2]
-    told = None not in (low, high, their_low, their_high)
-    overlap = told and low <= their_high and their_low <= high  # type: ignore[operator]
-    return f"{'≈ ' if overlap else ''}{mine[0] / theirs[0]:.2f}"
+def _short_names(files: Sequence[Path]) -> list[str]:
+    """Return names that tell files apart: their stems where these differ, else what was typed."""
+    stems = [file.stem for file in files]
+    return stems if len(set(stems)) == len(stems) else [str(file) for file in files]
 
 
 def _difference(value: float | None, base: float | None) -> str:
@@ -194,22 +183,3 @@ def _doubts_about_data(described: Sequence[tuple[Path, Any]]) -> list[str]:
         for folder, data in others
         if None not in (data["digest"], first["digest"]) and data["digest"] != first["digest"]
     ]
-
-
-def _doubts_about_machines(files: Sequence[Path], reports: Sequence[Any]) -> list[str]:
-    """Return a sentence for every machine that is another than the first, and every report that is not valid."""
-    doubts = []
-    names = [
-        ", ".join(str(part) for part in (each.machine.board, each.machine.cpu, each.machine.architecture) if part)
-        for each in reports
-    ]
-    for file, name, report in zip(files, names, reports, strict=True):
-        if name != names[0]:
-            doubts.append(f"machines differ: {files[0]} is of {names[0]}, {file} of {name}.")
-        for what in ("kernel", "python", "system"):
-            mine, theirs = getattr(report.machine, what), getattr(reports[0].machine, what)
-            if name == names[0] and mine != theirs:
-                doubts.append(f"{what} differs: {files[0]} has {theirs}, {file} has {mine}.")
-        if not report.valid:
-            doubts.append(f"{file} is not valid: {'; '.join(report.reasons[:3])}.")
-    return doubts

@@ -7,21 +7,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgelnn.errors import ProfileError
+from edgelnn_profiling.differences import differences
+from edgelnn_profiling.ratios import LEAST_PROCESSES, SESSION_SD, Interval, interval_of_median, ratio_of_medians
 from edgelnn_profiling.report import Report, Result, Timing
+from edgelnn_profiling.samples import quantile
 
-__all__ = ["Comparison", "ComparisonRow", "comparison"]
+__all__ = ["Comparison", "ComparisonRow", "Verdict", "comparison"]
 
-Verdict = Literal["reference", "faster", "slower", "no difference shown", "not comparable"]
-WINDOWS_FOR_INTERVAL = 6
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value and what it may be as well, with 95 % confidence or a little more."""
-
-    value: float
-    low: float
-    high: float
+Verdict = Literal["reference", "faster", "slower", "no difference told", "not comparable"]
 
 
 @dataclass(frozen=True)
@@ -30,20 +23,34 @@ class ComparisonRow:
 
     Attributes:
         label: Of the report.
+        machine: Where it was measured.
         variant, threads: Of the result.
-        p50: Median time of an inference in seconds; None where it was not measured.
-        reference: Label and variant of what the ratio is to.
-        ratio: Of this median to the reference's: above 1 is slower. None without two intervals.
+        valid: Whether nothing was seen that makes this row's figures untrue.
+        p50: Median time of an inference in seconds, as its processes show it; None of fewer than three processes.
+        reference: Label and variant of what the ratio is to; empty where there is nothing to compare with.
+        reference_threads: Its threads; None likewise.
+        ratio: Of the time to the reference's: above 1 is slower. None where one of the two has no interval.
         verdict: What the ratio's interval allows to say.
+        reason: Why it is not comparable; empty where it is.
+        size_bytes: Of the file.
+        peak_rss_bytes: The largest resident size; None where it was not measured.
+        test_auc: On the test split; None where it is not known.
     """
 
     label: str
+    machine: str
     variant: str
     threads: int
+    valid: bool
     p50: Interval | None
     reference: str
+    reference_threads: int | None
     ratio: Interval | None
     verdict: Verdict
+    reason: str
+    size_bytes: int
+    peak_rss_bytes: int | None
+    test_auc: float | None
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,13 @@ def comparison(reports: Sequence[Report], labels: Sequence[str] | None = None) -
     """Compare reports.
 
     In a single report, rows are compared with its recommended variant, or else its first. Of several, a row is compared
-    with the first report's row of the same variant and threads, where it has one.
+    with the first report's row of the same variant and threads; where it has none, with that of the same variant and
+    other threads, or else of the recommended variant.
+
+    A row is called faster or slower only where the 95 % interval of its ratio leaves 1 out (`ratio_of_medians`), and
+    where neither row has a caution that invalidates it. Between reports the interval allows for `SESSION_SD`, which no
+    single measurement can show. Each row is judged by itself: of a hundred rows without a difference, five may be told
+    to have one.
 
     Args:
         reports: At least one.
@@ -77,72 +90,94 @@ def comparison(reports: Sequence[Report], labels: Sequence[str] | None = None) -
     rows = []
     for name, report in zip(names, reports, strict=True):
         for result in report.results:
-            same = (found for found in first if _key(found) == _key(result))
-            reference = main if len(reports) == 1 else next(same, main)
-            rows.append(_row(name, result, names[0], reference))
-    return Comparison(tuple(rows), tuple(_remarks(names, reports)))
+            reference = main if len(reports) == 1 else _same(result, first) or main
+            rows.append(_row(name, report, result, names[0], reports[0], reference))
+    return Comparison(tuple(rows), tuple(differences(names, reports)))
 
 
-def _key(result: Result) -> tuple[str, int]:
-    return result.variant, result.threads
+def _same(result: Result, among: Sequence[Result]) -> Result | None:
+    """Return the result of the same variant and threads, else the first of the same variant."""
+    same = [other for other in among if other.variant == result.variant]
+    return next((other for other in same if other.threads == result.threads), same[0] if same else None)
 
 
-def _row(label: str, result: Result, reference_label: str, reference: Result | None) -> ComparisonRow:
-    own, to = p50_interval(result.timing), p50_interval(None if reference is None else reference.timing)
-    named = "" if reference is None else f"{reference_label}: {reference.variant}"
-    ratio: Interval | None = None
-    verdict: Verdict = "not comparable"
-    if reference is not None and result is reference:
-        verdict = "reference"
-    elif own is not None and to is not None:
-        ratio = Interval(own.value / to.value, own.low / to.high, own.high / to.low)
-        verdict = "slower" if ratio.low > 1 else "faster" if ratio.high < 1 else "no difference shown"
-    return ComparisonRow(label, result.variant, result.threads, own, named, ratio, verdict)
+def process_medians(timing: Timing) -> list[float]:
+    """Return the median of each process's samples, in seconds an inference."""
+    medians = []
+    for process in timing.processes:
+        samples = sorted(sample for window in process.windows for sample in window.samples_ns)
+        if samples:
+            medians.append(quantile(samples, 0.5) / (1e9 * process.means_of))
+    return medians
 
 
-def p50_interval(timing: Timing | None) -> Interval | None:
-    """Return the median with an interval that holds for another day's processes too, as far as windows can tell.
+def _row(
+    label: str, report: Report, result: Result, reference_label: str, first: Report, reference: Result | None
+) -> ComparisonRow:
+    timing = result.timing
+    valid = _is_valid(report, result)
+    is_reference = report is first and result is reference
+    ratio, reason = None, ""
+    verdict: Verdict = "reference" if is_reference else "not comparable"
+    if not is_reference:
+        ratio = _ratio(result, reference, session_sd=0.0 if report is first else SESSION_SD)
+        reason = _why_not(timing, reference, valid, reference is None or _is_valid(first, reference), ratio)
+        if ratio is not None and not reason:
+            verdict = "slower" if ratio.low > 1 else "faster" if ratio.high < 1 else "no difference told"
+    machine = report.machine
+    return ComparisonRow(
+        label=label,
+        machine=machine.board or machine.cpu or machine.architecture,
+        variant=result.variant,
+        threads=result.threads,
+        valid=valid,
+        p50=None if timing is None else interval_of_median(process_medians(timing), resolution_s=_resolution(timing)),
+        reference="" if reference is None else f"{reference_label}: {reference.variant}",
+        reference_threads=None if reference is None else reference.threads,
+        ratio=ratio,
+        verdict=verdict,
+        reason=reason,
+        size_bytes=result.size_bytes,
+        peak_rss_bytes=None if result.memory is None else result.memory.peak_rss_bytes,
+        test_auc=(result.test or {}).get("auc"),
+    )
 
-    It reaches from the lowest to the highest median of a window: of six or more, that holds the true median of such
-    medians with at least 97 %; and it is never narrower than the interval of the samples.
-    """
+
+def _is_valid(report: Report, result: Result) -> bool:
+    """Return whether no caution about the machine or about this result invalidates it."""
+    return not any(
+        caution.invalidates
+        for caution in report.cautions
+        if caution.variant is None or (caution.variant, caution.threads) == (result.variant, result.threads)
+    )
+
+
+def _ratio(result: Result, reference: Result | None, *, session_sd: float) -> Interval | None:
+    if result.timing is None or reference is None or reference.timing is None:
+        return None
+    return ratio_of_medians(
+        process_medians(result.timing),
+        process_medians(reference.timing),
+        resolution_s=max(_resolution(result.timing), _resolution(reference.timing)),
+        session_sd=session_sd,
+    )
+
+
+def _resolution(timing: Timing) -> float:
+    """Return the coarsest step of the clocks, in seconds an inference."""
+    return max(process.tick_s / process.means_of for process in timing.processes)
+
+
+def _why_not(
+    timing: Timing | None, reference: Result | None, valid: bool, reference_valid: bool, ratio: Interval | None
+) -> str:
     if timing is None:
-        return None
-    middle = timing.inference.percentiles[0]
-    medians = timing.window_p50s_s
-    if len(medians) < WINDOWS_FOR_INTERVAL or middle.low_s is None or middle.high_s is None:
-        return None
-    return Interval(middle.value_s, min(*medians, middle.low_s), max(*medians, middle.high_s))
-
-
-def _remarks(names: Sequence[str], reports: Sequence[Report]) -> list[str]:
-    remarks = []
-    first = reports[0]
-    for name, report in zip(names, reports, strict=True):
-        if not report.valid:
-            remarks.append(f"{name} is not valid: {'; '.join(report.reasons)}.")
-        for result in report.results:
-            if result.timing is not None and p50_interval(result.timing) is None:
-                windows = len(result.timing.window_p50s_s)
-                remarks.append(
-                    f"{name}: {result.variant} has {windows} windows; {WINDOWS_FOR_INTERVAL} make an interval."
-                )
-    for name, report in zip(names[1:], reports[1:], strict=True):
-        here, there = first.machine, report.machine
-        for what, one, other in (
-            ("board", here.board, there.board),
-            ("CPU", here.cpu, there.cpu),
-            ("bits", here.bits, there.bits),
-            ("system", here.system, there.system),
-            ("kernel", here.kernel, there.kernel),
-            ("governor", first.before.governor, report.before.governor),
-        ):
-            if one != other:
-                remarks.append(f"{names[0]} and {name} differ in {what}: {one or 'unknown'} and {other or 'unknown'}.")
-        versions = {_key(result): (result.runtime, result.runtime_version) for result in first.results}
-        for result in report.results:
-            one_version, other_version = versions.get(_key(result)), (result.runtime, result.runtime_version)
-            if one_version is not None and None not in (*one_version, *other_version) and one_version != other_version:
-                said = f"{' '.join(map(str, one_version))} and {' '.join(map(str, other_version))}"
-                remarks.append(f"{names[0]} and {name} ran {result.variant} on {said}.")
-    return remarks
+        return "it was not measured"
+    if reference is None or reference.timing is None:
+        return "nothing was measured that it could be compared with"
+    if ratio is None:
+        fewest = min(len(timing.processes), len(reference.timing.processes))
+        return f"{fewest} processes; an interval takes {LEAST_PROCESSES}, and times above 0"
+    if not valid:
+        return "its measurement is not valid"
+    return "" if reference_valid else "the reference's measurement is not valid"

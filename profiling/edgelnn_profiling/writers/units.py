@@ -8,6 +8,7 @@ __all__ = [
     "format_count",
     "format_joules",
     "format_rate",
+    "format_ratio",
     "format_seconds",
     "format_seconds_interval",
 ]
@@ -64,6 +65,18 @@ def format_rate(per_second: float) -> str:
         return three_digits(per_second)
     digits = len(str(int(per_second)))
     return f"{round(per_second, 3 - digits):,.0f}"
+
+
+def format_ratio(value: float, low: float | None = None, high: float | None = None) -> str:
+    """Return how many times, with what it may be as well.
+
+    >>> format_ratio(0.9823, 0.93, 1.04), format_ratio(12.345), format_ratio(0.00123)
+    ('0.98 (0.93–1.04)', '12.3', '0.0012')
+    """
+    digits = 1 if value >= 9.995 else 2 if value >= 0.0995 else 4
+    if low is None or high is None:
+        return f"{value:,.{digits}f}"
+    return f"{value:,.{digits}f} ({low:,.{digits}f}–{high:,.{digits}f})"
 
 
 def format_count(number: int | None) -> str:
