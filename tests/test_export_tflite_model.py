@@ -34,7 +34,7 @@ from tests.operator_graphs import (
 TOLERANCE = 3e-6
 KERNELS = {"xnnpack": OpResolverType.AUTO, "plain": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES}
 # What XNNPACK leaves to the plain kernels: indexing, loops, and the joining of more than five values.
-UNDELEGATED = {"gather", "reverse", "concat_many", "split_many", *LOOPS}
+UNDELEGATED = {"gather", "preceding_sums", "suffix_sums", "reverse", "concat_many", "split_many", *LOOPS}
 
 
 def open_model(model: bytes, kernels: str = "xnnpack") -> Interpreter:

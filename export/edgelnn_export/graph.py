@@ -14,7 +14,7 @@ with defaults where they have one:
                  activation = "none"]
     pool2d       x [kind = max | average, kernel (kh, kw), stride (sh, sw)]; windows that do not fit are dropped
     linear       x (…, in), weight (out, in), bias (out) or left out [activation = "none"]
-    add, subtract, multiply, divide      x, y; broadcast as in numpy
+    add, subtract, multiply, divide, maximum     x, y; broadcast as in numpy
     relu, tanh, sigmoid, softmax, hard_swish, hard_sigmoid, exp, log, abs     x; softmax over the last axis,
                  hard_sigmoid is clip(x/6 + 1/2, 0, 1) and hard_swish x times that
     reshape      x [shape: of the result for a batch of 1; axis 0 scales with the batch]
@@ -28,6 +28,7 @@ with defaults where they have one:
     shift        x [axis, by]: moved `by` places later, 0 < by < length; zeros enter, what passes the end is gone
     mean         x [axis], which is removed
     suffix_sums  x [axis]: at each place the sum of what stands there and later
+    preceding_sums  x [axis]: at each place the sum of what stands before it
     lstm         x (b, T, in), weight (4u, in), recurrent (4u, u), bias (4u)
                  [activations = ("sigmoid", "tanh", "tanh"), direction = "forward", result = "sequence"];
                  gates i, f, g, o as in torch, torch's two biases summed; activations of i, f and o, of the candidate
@@ -55,7 +56,7 @@ value but the body's own. A body may hold loops.
 channels_last; nothing else depends on the layout (the graph's input does, by what lowering makes of it).
 ``activation`` is none, relu or relu6.
 
-Besides weights, a constant may be one operand of add, subtract, multiply and divide (its axis 0 has length 1, or it has
+Besides weights, a constant may be one operand of those of two (add, subtract, …; its axis 0 has length 1, or it has
 fewer axes), and an initial state of a loop: (1, …), which stands for every example.
 
 The shape rules are in `operators.py`; `Graph.checked` holds a graph to all of this.
@@ -171,7 +172,7 @@ def _check_constant(where: str, node: Node, name: str) -> None:
     elif node.op == "loop":
         allowed = node.inputs[: node.attributes["states"]]
     else:
-        allowed = node.inputs if node.op in ("add", "subtract", "multiply", "divide") else ()
+        allowed = node.inputs if node.op in ("add", "subtract", "multiply", "divide", "maximum") else ()
     if name not in allowed:
         raise ExportError(f"{where}: got the constant {name!r} where only a value may stand.")
 

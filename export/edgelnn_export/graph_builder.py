@@ -123,6 +123,10 @@ class GraphBuilder:
         """Return x / y."""
         return self._one("divide", x, y)
 
+    def maximum(self, x: str | ArrayLike, y: str | ArrayLike) -> str:
+        """Return the greater of x and y."""
+        return self._one("maximum", x, y)
+
     def unary(self, op: str, x: str) -> str:
         """Return op(x) for an operator of one value and no attributes."""
         return self._one(op, x)
@@ -172,6 +176,10 @@ class GraphBuilder:
     def suffix_sums(self, x: str, axis: int) -> str:
         """Return at each place the sum of what stands there and later along an axis."""
         return self._one("suffix_sums", x, axis=axis)
+
+    def preceding_sums(self, x: str, axis: int) -> str:
+        """Return at each place along an axis the sum of what stands before it."""
+        return self._one("preceding_sums", x, axis=axis)
 
     # Loops and the end
 

@@ -271,7 +271,7 @@ OPERATORS: Final[Mapping[str, Operator]] = {
     "conv2d": Operator(_conv2d, {"stride": (1, 1), "padding": (0, 0, 0, 0), "groups": 1, "activation": "none"}),
     "pool2d": Operator(_pool2d, {"kind": REQUIRED, "kernel": REQUIRED, "stride": REQUIRED}),
     "linear": Operator(_linear, {"activation": "none"}),
-    **{op: Operator(_binary, {}) for op in ("add", "subtract", "multiply", "divide")},
+    **{op: Operator(_binary, {}) for op in ("add", "subtract", "multiply", "divide", "maximum")},
     **{
         op: Operator(_same, {})
         for op in ("relu", "tanh", "sigmoid", "softmax", "hard_swish", "hard_sigmoid", "exp", "log", "abs")
@@ -287,6 +287,7 @@ OPERATORS: Final[Mapping[str, Operator]] = {
     "shift": Operator(_shift, {"axis": REQUIRED, "by": REQUIRED}),
     "mean": Operator(_mean, {"axis": REQUIRED}),
     "suffix_sums": Operator(_along, {"axis": REQUIRED}),
+    "preceding_sums": Operator(_along, {"axis": REQUIRED}),
     "lstm": Operator(_recurrent(4, 1, 3), {"activations": ("sigmoid", "tanh", "tanh"), **_DIRECTED}),
     "gru": Operator(_recurrent(3, 2, 2), {"activations": ("sigmoid", "tanh"), **_DIRECTED}),
     "rnn": Operator(_recurrent(1, 1, 1), {"activations": ("tanh",), **_DIRECTED}),

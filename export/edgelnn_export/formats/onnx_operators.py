@@ -46,7 +46,7 @@ def write_nodes(assembly: Assembly, nodes: Sequence[Node], results: Sequence[str
     Raises:
         UnsupportedModelError: There is an operator that the writer does not know.
     """
-    sums = _sums(assembly, nodes, results)
+    sums = _merged_sums(assembly, nodes, results)
     merged = {linear.outputs[0] for linear in sums.values()}
     for node in nodes:
         if node.outputs[0] in merged:
@@ -61,7 +61,7 @@ def write_nodes(assembly: Assembly, nodes: Sequence[Node], results: Sequence[str
             raise UnsupportedModelError(f"got the operator {node.op!r}; ONNX files take {', '.join(sorted(_WRITERS))}.")
 
 
-def _sums(a: Assembly, nodes: Sequence[Node], results: Sequence[str]) -> dict[str, Node]:
+def _merged_sums(a: Assembly, nodes: Sequence[Node], results: Sequence[str]) -> dict[str, Node]:
     """Return the linear layers without bias that serve one sum alone, by that sum: `Gemm` is both in one."""
     uses = Counter(name for node in nodes for name in node.inputs)
     uses.update(results)
@@ -228,9 +228,12 @@ def _shift(a: Assembly, node: Node) -> None:
     a.add(node, "Pad", [kept, a.constant(pads)], [a.write(node.outputs[0])])
 
 
-def _suffix_sums(a: Assembly, node: Node) -> None:
-    axis = a.constant(np.array(attribute(node, "axis"), np.int64))
-    a.add(node, "CumSum", [a.read(node.inputs[0]), axis], [a.write(node.outputs[0])], reverse=1)
+def _sums(**order: int) -> Callable[[Assembly, Node], None]:
+    def write(a: Assembly, node: Node) -> None:
+        axis = a.constant(np.array(attribute(node, "axis"), np.int64))
+        a.add(node, "CumSum", [a.read(node.inputs[0]), axis], [a.write(node.outputs[0])], **order)
+
+    return write
 
 
 def _mean(a: Assembly, node: Node) -> None:
@@ -246,6 +249,7 @@ _WRITERS: Final[Mapping[str, Callable[[Assembly, Node], None]]] = {
     "subtract": _plain("Sub"),
     "multiply": _plain("Mul"),
     "divide": _plain("Div"),
+    "maximum": _plain("Max"),
     "relu": _plain("Relu"),
     "tanh": _plain("Tanh"),
     "sigmoid": _plain("Sigmoid"),
@@ -265,7 +269,8 @@ _WRITERS: Final[Mapping[str, Callable[[Assembly, Node], None]]] = {
     "pad_zeros": _pad_zeros,
     "shift": _shift,
     "mean": _mean,
-    "suffix_sums": _suffix_sums,
+    "suffix_sums": _sums(reverse=1),
+    "preceding_sums": _sums(exclusive=1),
     "lstm": write_lstm,
     "gru": write_gru,
     "rnn": write_rnn,

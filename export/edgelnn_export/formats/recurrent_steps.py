@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from edgelnn_export.graph import Array, Body, Graph, Node, all_nodes
+from edgelnn_export.graph import Array, Graph, Node, all_nodes
 from edgelnn_export.graph_builder import GraphBuilder
 from edgelnn_export.operators import attribute
+from edgelnn_export.rewriting import rewritten
 
 __all__ = ["write_out_recurrent"]
 
@@ -24,46 +25,14 @@ def write_out_recurrent(graph: Graph) -> Graph:
     """Return the same network without `lstm`, `gru` and `rnn`; the graph itself where it has none."""
     if not any(node.op in _WEIGHTS for node in all_nodes(graph.nodes)):
         return graph
-    builder = GraphBuilder(graph.shapes[graph.input], graph.layout, input=graph.input)
-    names = {graph.input: graph.input}
-    _copy(builder, graph.nodes, names, graph.constants)
-    return builder.finish(names[graph.output], graph.output)
+    return rewritten(graph, lambda b, node, inputs: [_written_out(b, node, inputs)] if node.op in _WEIGHTS else None)
 
 
-def _copy(b: GraphBuilder, nodes: Sequence[Node], names: dict[str, str], constants: Mapping[str, Array]) -> None:
-    """Add nodes to a builder.
-
-    Args:
-        b: Where to.
-        nodes: Of another graph, or of the body of a loop in it.
-        names: What the builder calls the values of that graph; those of the nodes are added.
-        constants: Of that graph.
-    """
-
-    def operand(name: str) -> str:
-        return names[name] if name in names else b.constant(constants[name])
-
-    for node in nodes:
-        with b.in_part(node.part):
-            if node.op in _WEIGHTS:
-                names[node.outputs[0]] = _written_out(
-                    b, node, operand(node.inputs[0]), [constants[n] for n in node.inputs[1:]]
-                )
-                continue
-            attributes: dict[str, Any] = dict(node.attributes)
-            if node.op == "loop":
-                body: Body = attribute(node, "body")
-                inner, inside = b.body([body.shapes[name] for name in body.inputs])
-                known = dict(zip(body.inputs, inside, strict=True))
-                _copy(inner, body.nodes, known, constants)
-                results = [known[n] if n in known else inner.constant(constants[n]) for n in body.outputs]
-                attributes["body"] = inner.finish_body(inside, results)
-            names.update(
-                zip(node.outputs, b.add_node(node.op, list(map(operand, node.inputs)), **attributes), strict=True)
-            )
-
-
-def _written_out(b: GraphBuilder, node: Node, x: str, constants: Sequence[Array]) -> str:
+def _written_out(b: GraphBuilder, node: Node, inputs: Sequence[str | Array]) -> str:
+    x, *rest = inputs
+    constants = [array for array in rest if not isinstance(array, str)]
+    if not isinstance(x, str):
+        raise TypeError("got a constant where a sequence may stand")
     each, run = _WEIGHTS[node.op], {"lstm": _lstm, "gru": _gru, "rnn": _rnn}[node.op]
     direction = attribute(node, "direction")
     steps = b.shape(x)[1]

@@ -221,9 +221,12 @@ def _shift(a: Assembly, node: Node) -> None:
     a.add("PAD", [kept, a.constant(pads)], [a.write(node)])
 
 
-def _suffix_sums(a: Assembly, node: Node) -> None:
-    options = schema.CumsumOptionsT(reverse=True)
-    a.add("CUMSUM", [a.read(node.inputs[0]), a.integer(attribute(node, "axis"))], [a.write(node)], options)
+def _sums(**order: bool) -> Callable[[Assembly, Node], None]:
+    def write(a: Assembly, node: Node) -> None:
+        inputs = [a.read(node.inputs[0]), a.integer(attribute(node, "axis"))]
+        a.add("CUMSUM", inputs, [a.write(node)], schema.CumsumOptionsT(**order))
+
+    return write
 
 
 def _mean(a: Assembly, node: Node) -> None:
@@ -239,6 +242,7 @@ _WRITERS: Final[Mapping[str, Callable[[Assembly, Node], None]]] = {
     "subtract": _plain("SUB", schema.SubOptionsT),
     "multiply": _plain("MUL", schema.MulOptionsT),
     "divide": _plain("DIV", schema.DivOptionsT),
+    "maximum": _plain("MAXIMUM", schema.MaximumMinimumOptionsT),
     "relu": _plain("RELU"),
     "tanh": _plain("TANH"),
     "sigmoid": _plain("LOGISTIC"),
@@ -258,5 +262,6 @@ _WRITERS: Final[Mapping[str, Callable[[Assembly, Node], None]]] = {
     "pad_zeros": _pad_zeros,
     "shift": _shift,
     "mean": _mean,
-    "suffix_sums": _suffix_sums,
+    "suffix_sums": _sums(reverse=True),
+    "preceding_sums": _sums(exclusive=True),
 }

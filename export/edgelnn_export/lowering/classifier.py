@@ -11,7 +11,9 @@ from edgelnn.models.scans import Scan
 from edgelnn.preprocessing import Layout
 from edgelnn_export.graph import Graph
 from edgelnn_export.graph_builder import GraphBuilder
+from edgelnn_export.lowering.column_groups import group_columns
 from edgelnn_export.lowering.head import Optimize, Target, lower_head
+from edgelnn_export.lowering.row_pairs import pair_rows
 from edgelnn_export.lowering.scan import lower_scan
 from edgelnn_export.lowering.stem import lower_stem, slices_as_batch
 
@@ -92,4 +94,7 @@ def _lower(exact: Classifier, layout: Layout, target: Target, optimize: Optimize
         scores = lower_head(builder, exact.head, sequence, target, optimize)
     with builder.in_part("output"):
         output = builder.unary(exact.output_kind, scores)
-    return builder.finish(output)
+    graph = builder.finish(output)
+    if optimize == "size":
+        return graph
+    return pair_rows(graph) if target == "onnx" else group_columns(graph)
