@@ -1,4 +1,4 @@
-"""Files made for size: as exact as any, and hardly larger than what they have to hold."""
+"""What every head computes in either form, and files made for size: hardly larger than what they have to hold."""
 
 from __future__ import annotations
 
@@ -53,6 +53,10 @@ HEADS: Final[Mapping[str, Mapping[str, Any]]] = {
     "cfc dense pure": {"kind": "cfc", "units": 9, "wiring": "none", "mode": "pure", "readout": "mean"},
     "ltc": {"kind": "ltc", "units": 14},
     "ltc full": {"kind": "ltc", "units": 9, "wiring": "full"},
+    "ltc full wide": {"kind": "ltc", "units": 16, "wiring": "full", "readout": "mean"},
+    "ltc without circles": {"kind": "ltc", "units": 16, "wiring_seed": 10},
+    "ltc without circles mean": {"kind": "ltc", "units": 16, "wiring_seed": 10, "readout": "mean"},
+    "ltc without circles, one solver step": {"kind": "ltc", "units": 16, "wiring_seed": 10, "ode_unfolds": 1},
     "ltc mean": {"kind": "ltc", "units": 14, "readout": "mean"},
     "ltc both ways": {"kind": "ltc", "units": 14, "bidirectional": True, "readout": "joined"},
     "lstm": {"kind": "lstm", "units": 7},
@@ -110,10 +114,11 @@ def made(model: Classifier, target: Target, optimize: Optimize = "size") -> Grap
 
 
 @pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("optimize", ["latency", "size"])
 @pytest.mark.parametrize("name", HEADS)
-def test_loops_compute_what_torch_does(name: str, target: Target, tmp_path: Path) -> None:
+def test_heads_compute_what_torch_does(name: str, optimize: Optimize, target: Target, tmp_path: Path) -> None:
     model = classifier(HEADS[name], size=6)
-    graph, x = made(model, target), images(model)
+    graph, x = made(model, target, optimize), images(model)
     wanted, given = expected(model, x), arranged(x, target)
     np.testing.assert_allclose(evaluate(graph, given), wanted, atol=TOLERANCE, rtol=0)
     file = tmp_path / f"model.{target}"

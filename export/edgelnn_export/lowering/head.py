@@ -108,7 +108,10 @@ def _lower_liquid(
         if isinstance(one, CfCLayer):
             results.append(lower_fused_cfc(builder, cfc_stack(one), sequence, backward=backward, last=last))
         elif isinstance(one, DenseCfCLayer):
-            results.append(lower_dense_cfc(builder, dense_cfc(one), sequence, backward=backward, last=last))
+            doubled = target == "onnx"
+            results.append(
+                lower_dense_cfc(builder, dense_cfc(one), sequence, backward=backward, last=last, doubled=doubled)
+            )
         elif isinstance(one, LTCLayer):
             halved = target == "tflite"
             results.append(

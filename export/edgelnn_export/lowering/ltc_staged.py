@@ -2,44 +2,27 @@
 
 See `ltc_wiring` for the stages. In a neural circuit policy the inter neurons are sources, the motor neurons sinks, and
 the command neurons the core: most synapses are then opened by a few large products in place of hundreds of small ones.
+Where no synapses lead from a neuron of the core back to itself, it is solved level by level, and nothing is unrolled.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgelnn_export.graph_builder import GraphBuilder
 from edgelnn_export.lowering.ltc_core import CoreState, core_state, unroll_core
+from edgelnn_export.lowering.ltc_core_dense import dense_core_pays, unroll_dense_core
 from edgelnn_export.lowering.ltc_core_fused import fused_core, fused_core_pays, fused_core_sums
+from edgelnn_export.lowering.ltc_known import Known, Solved
 from edgelnn_export.lowering.ltc_synapses import Opening, Sums, plain_sums
-from edgelnn_export.lowering.ltc_wiring import needed_neurons, restricted, stages
-from edgelnn_export.lowering.recursion import scan_recursion
-from edgelnn_export.lowering.signals import Affine, Steps, Vector, absorb, dense, identity, stacked
+from edgelnn_export.lowering.ltc_wiring import levels, needed_neurons, restricted, stages
+from edgelnn_export.lowering.signals import Steps, Vector, absorb, dense, stacked
 from edgelnn_export.lowering.weights import LTCCell, SynapseTable
 
 __all__ = ["lower_staged_ltc"]
-
-
-@dataclass(frozen=True)
-class Solved:
-    """The neurons of one stage at all times.
-
-    Attributes:
-        neurons: (neurons,) which.
-        before: (solver steps, raw) before every solver step, or none where nobody asks.
-        ends: (steps, raw) after every step of the sequence, or none where only the last is known.
-        affine: From raw to potentials.
-        final: (1, raw) after the last step, where `ends` does not tell.
-    """
-
-    neurons: NDArray[np.int64]
-    before: str
-    ends: str
-    affine: Affine
-    final: str = ""
 
 
 def lower_staged_ltc(
@@ -72,12 +55,6 @@ def lower_staged_ltc(
         return Vector(builder.concat(finals, 1), affine)
     rows = builder.concat([stage.ends for stage in parts], 1)
     return Steps(_reversed(builder, rows) if backward else rows, sequence.steps, affine)
-
-
-def _first(builder: GraphBuilder, rows: str, sizes: tuple[int, ...]) -> tuple[str, ...]:
-    """Return the first columns of rows in pieces of the given sizes."""
-    rest = builder.shape(rows)[1] - sum(sizes)
-    return builder.split(rows, 1, (*sizes, rest) if rest else sizes)[: len(sizes)]
 
 
 def _reversed(builder: GraphBuilder, rows: str) -> str:
@@ -115,54 +92,25 @@ class _Solver:
         solved: list[Solved] = []
         if len(found.sources):
             solved.append(self._sources(found.sources, needed=bool(len(found.core) + len(found.sinks))))
-        if len(found.core):
+        ordered = levels(self.cell, found.core)
+        if ordered is None:
             solved.append(self._core(found.core, solved))
+        else:
+            for neurons in ordered:
+                solved.append(self._level(neurons, solved, needed=True))
         if len(found.sinks):
-            solved.append(self._sinks(found.sinks, solved))
+            solved.append(self._level(found.sinks, solved, needed=False))
         return solved
 
     def _sources(self, neurons: NDArray[np.int64], *, needed: bool) -> Solved:
-        """Solve neurons whose n and d last for a whole step.
-
-        After j solver steps, v is ``decay^j * v_before + gained[j]``, with ``decay = 1 / (1 + d)``.
-        """
-        if self.fused:
-            return self._sources_by_powers(neurons)
-        b, count = self.builder, len(neurons)
-        rows = self._per_step(plain_sums(neurons, self.opening))
-        n, one_and_d = _first(b, rows, (count, count))
-        gained, decay = [b.divide(n, one_and_d)], [b.divide(np.ones((1, 1)), one_and_d)]
-        for _ in range(self.cell.unfolds - 1):
-            gained.append(b.divide(b.add(gained[-1], n), one_and_d))
-            decay.append(b.multiply(decay[-1], decay[0]))
-        shape = (1, self.steps, count)
-        ends = scan_recursion(b, b.reshape(decay[-1], shape), b.reshape(gained[-1], shape))
-        flat = b.reshape(ends, (self.steps, count))
-        if not needed:
-            return Solved(neurons, "", flat, identity(count))
-        before = begin = b.reshape(b.shift(ends, 1, 1), (self.steps, 1, count))
-        if self.cell.unfolds > 1:
-            inner = (self.steps, self.cell.unfolds - 1, count)
-            decays, gains = (b.reshape(b.concat(values[:-1], 1), inner) for values in (decay, gained))
-            before = b.concat([begin, b.add(b.multiply(decays, begin), gains)], 1)
-        return Solved(neurons, b.reshape(before, (self.steps * self.cell.unfolds, count)), flat, identity(count))
-
-    def _sources_by_powers(self, neurons: NDArray[np.int64]) -> Solved:
-        """Solve the same with fewer operators: v draws near to n / d, by ``decay^j`` in j solver steps."""
-        b, count, unfolds = self.builder, len(neurons), self.cell.unfolds
+        """Solve neurons whose n and d last for a whole step."""
+        known = Known(self.builder, neurons, self.steps, self.cell.unfolds)
+        if not self.fused:
+            return known.lasting(self._per_step(plain_sums(neurons, self.opening)), needed=needed)
+        count = len(neurons)
         none, one = np.zeros((count, count)), np.eye(count)
         matrix = np.block([[none, one], [none, one], [one, none]])
-        rows = self._per_step(Sums(neurons, matrix, np.repeat([0.0, 1.0, 0.0], count)))
-        by_step = b.reshape(rows, (1, self.steps, 1, 3 * count))
-        d, one_and_d, n = b.split(by_step, 3, (count, count, count))
-        limit = b.divide(n, d)
-        powers = -np.arange(unfolds + 1.0).reshape(1, 1, -1, 1)
-        decays, decay = b.split(b.unary("exp", b.multiply(b.unary("log", one_and_d), powers)), 2, (unfolds, 1))
-        ends = scan_recursion(b, decay, b.subtract(limit, b.multiply(limit, decay)))
-        begin = b.shift(ends, 1, 1)
-        before = b.add(b.multiply(decays, b.subtract(begin, limit)), limit)
-        flat, every = (self.steps, count), (self.steps * unfolds, count)
-        return Solved(neurons, b.reshape(before, every), b.reshape(ends, flat), identity(count))
+        return known.lasting_by_powers(self._per_step(Sums(neurons, matrix, np.repeat([0.0, 1.0, 0.0], count))))
 
     def _core(self, neurons: NDArray[np.int64], solved: list[Solved]) -> Solved:
         """Solve neurons whose synapses have to be opened in every solver step."""
@@ -170,7 +118,8 @@ class _Solver:
         state = core_state(self.cell, neurons, self.opening)
         if self.fused and fused_core_pays(len(neurons), len(state.synapses)):
             return self._fused_core(neurons, state.synapses, solved)
-        states = unroll_core(b, state, self._driven(state, solved))
+        unroll = unroll_dense_core if self.opening.halved and dense_core_pays(state) else unroll_core
+        states = unroll(b, state, self._driven(state, solved))
         ends = b.reshape(b.concat(states[unfolds - 1 :: unfolds], 1), (self.steps, state.entries))
         # before the first solver step every potential is 0
         nothing = b.multiply(states[0], np.zeros((1, 1)))
@@ -195,46 +144,15 @@ class _Solver:
         before = b.shift(b.reshape(halves, (1, rows, 2 * count)), 1, 1)
         return Solved(neurons, b.reshape(before, (rows, 2 * count)), ends, affine)
 
-    def _sinks(self, neurons: NDArray[np.int64], solved: list[Solved]) -> Solved:
-        """Solve neurons that no other waits for: their n and d are known at all times."""
-        b, count, unfolds = self.builder, len(neurons), self.cell.unfolds
+    def _level(self, neurons: NDArray[np.int64], solved: list[Solved], *, needed: bool) -> Solved:
+        """Solve neurons on which only solved ones act: their n and d are known at all times."""
         rows = self._per_solver_step(plain_sums(neurons, self.opening), solved)
-        if self.fused:
-            return self._sinks_by_logarithms(neurons, rows)
-        width = b.shape(rows)[1]
-        by_step = b.reshape(rows, (self.steps, unfolds * width))
-        idle = width - 2 * count
-        parts = b.split(by_step, 1, ((count, count, idle) if idle else (count, count)) * unfolds)
-        pieces = [part for index, part in enumerate(parts) if not idle or index % 3 < 2]
-        gained = b.divide(pieces[0], pieces[1])
-        decay = b.divide(np.ones((1, 1)), pieces[1])
-        for n, one_and_d in zip(pieces[2::2], pieces[3::2], strict=True):
-            gained = b.divide(b.add(gained, n), one_and_d)
-            decay = b.divide(decay, one_and_d)
-        shape = (1, self.steps, count)
-        ends = scan_recursion(b, b.reshape(decay, shape), b.reshape(gained, shape))
-        return Solved(neurons, "", b.reshape(ends, (self.steps, count)), identity(count))
-
-    def _sinks_by_logarithms(self, neurons: NDArray[np.int64], rows: str) -> Solved:
-        """Solve the same with fewer operators.
-
-        After solver steps 1 to j, v is ``v_before / (D[1] … D[j])`` and the sum of ``n[i] / (D[i] … D[j])``, with
-        ``D = 1 + d``; products of D are exponentials of sums of logarithms.
-        """
-        b, count, unfolds = self.builder, len(neurons), self.cell.unfolds
-        if self.last:
-            whole = b.reshape(rows, (1, self.steps * unfolds, 2 * count))
-            n, one_and_d = b.split(whole, 2, (count, count))
-            divisors = b.unary("exp", b.suffix_sums(b.unary("log", one_and_d), 1))
-            final = b.mean(b.divide(n, divisors), 1)
-            return Solved(neurons, "", "", dense(np.eye(count) * self.steps * unfolds), final)
-        by_step = b.reshape(rows, (1, self.steps, unfolds, 2 * count))
-        n, one_and_d = b.split(by_step, 3, (count, count))
-        divisors = b.unary("exp", b.suffix_sums(b.unary("log", one_and_d), 2))
-        gained = b.mean(b.divide(n, divisors), 2)
-        decay = b.divide([[[1.0]]], b.reshape(b.slice(divisors, 2, 0, 1), (1, self.steps, count)))
-        ends = scan_recursion(b, decay, gained)
-        return Solved(neurons, "", b.reshape(ends, (self.steps, count)), dense(np.eye(count) * unfolds))
+        known = Known(self.builder, neurons, self.steps, self.cell.unfolds)
+        if not self.fused:
+            return known.changing(rows, needed=needed)
+        if needed:
+            return known.changing_by_logarithms(rows)
+        return known.last_by_logarithms(rows) if self.last else known.ends_by_logarithms(rows)
 
     def _driven(self, state: CoreState, solved: list[Solved]) -> list[str]:
         """Return for every solver step what drives the core, (1, 2·entries)."""

@@ -3,7 +3,8 @@
 Within one solver step every neuron follows ``v = (v + n) / (1 + d)``, where n and d are sums over its open synapses. A
 neuron that no other neuron acts on has the same n and d in all solver steps of a step of the sequence. One that acts on
 no other neuron can wait until all others are known at all times: its n and d are then known too, and what is left is
-linear. Only the neurons between need the synapses opened anew in every solver step.
+linear. Of the neurons between, those that can be brought into an order in which each acts on later ones alone are
+solved in that order, in the same way. Only neurons in circles need synapses opened anew in every solver step.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgelnn_export.lowering.weights import LTCCell, SynapseTable
 
-__all__ = ["Stages", "needed_neurons", "restricted", "stages"]
+__all__ = ["Stages", "levels", "needed_neurons", "restricted", "stages"]
 
 Indices = NDArray[np.int64]
 
@@ -46,6 +47,27 @@ def stages(cell: LTCCell) -> Stages:
     found = (~acted_on, acted_on & acts, acted_on & ~acts)
     sources, core, sinks = (np.flatnonzero(mask) for mask in found)
     return Stages(sources, core, sinks)
+
+
+def levels(cell: LTCCell, neurons: Indices) -> tuple[Indices, ...] | None:
+    """Return neurons so that each acts on those of later levels alone, or None where some are in a circle.
+
+    >>> from edgelnn_export.lowering.weights import SynapseTable
+    >>> one = np.ones(2)
+    >>> chain = SynapseTable(np.array([2, 1]), np.array([1, 0]), one, one, one, one)
+    >>> cell = LTCCell(chain, chain, np.ones(3), np.ones(3), np.ones(1), np.zeros(1), 6)
+    >>> [level.tolist() for level in levels(cell, np.arange(3)) or ()]
+    [[2], [1], [0]]
+    """
+    waiting, found = neurons, []
+    while len(waiting):
+        inside = np.isin(cell.internal.source, waiting)
+        ready = np.setdiff1d(waiting, cell.internal.target[inside])
+        if not len(ready):
+            return None
+        found.append(ready)
+        waiting = np.setdiff1d(waiting, ready)
+    return tuple(found)
 
 
 def needed_neurons(cell: LTCCell) -> Indices:

@@ -92,6 +92,15 @@ class Affine:
         return straight and not self.offset.any()
 
     @property
+    def order(self) -> NDArray[np.int64] | None:
+        """Which raw number each feature is, (features,) int; None where the map does more than to select."""
+        starts = np.cumsum([0, *(block.raw for block in self.blocks[:-1])])
+        orders = [block.order for block in self.blocks if block.order is not None]
+        if len(orders) < len(self.blocks) or self.offset.any():
+            return None
+        return np.concatenate([order + start for order, start in zip(orders, starts, strict=True)])
+
+    @property
     def matrix(self) -> Floats:
         """The whole matrix, (features, raw)."""
         return self.times(np.eye(len(self.offset)))
