@@ -15,6 +15,7 @@ from edgelnn.choice import Choice
 from edgelnn.decode import DecodeError, decode, parse_json, write_json
 from edgelnn.errors import BundleError, DataError
 from edgelnn.preprocessing import Layout, Preprocessing
+from edgelnn.tensor import Tensor as Tensor
 
 __all__ = ["FORMAT_VERSION", "Golden", "Manifest", "ModelFacts", "ModelFormat", "Rejected", "Tensor", "Variant"]
 
@@ -26,15 +27,6 @@ Task = Literal["binary-class", "multi-class", "multi-label", "ordinal-regression
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_VALUES = 2**28  # in one image or one output: a gigabyte of float32
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """An input or output of a model file; -1 stands for any batch size."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
 
 
 @dataclass(frozen=True)

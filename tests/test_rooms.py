@@ -37,6 +37,7 @@ LIGHT_OF_CORE = {
     "edgelnn.likeness",
     "edgelnn.manifest",
     "edgelnn.preprocessing",
+    "edgelnn.tensor",
 }
 
 

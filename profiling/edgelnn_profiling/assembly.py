@@ -7,7 +7,7 @@ from typing import Any
 
 from edgelnn.decode import DecodeError, decode
 from edgelnn.errors import ProfileError
-from edgelnn.manifest import Tensor
+from edgelnn.tensor import Tensor
 from edgelnn_profiling.energy import Energy, EnergyWindow, estimate_energy, no_energy
 from edgelnn_profiling.executor import Outcome
 from edgelnn_profiling.machine import Machine

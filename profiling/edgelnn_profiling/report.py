@@ -10,7 +10,7 @@ from typing import Any
 
 from edgelnn.decode import DecodeError, decode, encode, parse_json
 from edgelnn.errors import ProfileError
-from edgelnn.manifest import Tensor
+from edgelnn.tensor import Tensor
 from edgelnn_profiling.cautions import Caution
 from edgelnn_profiling.energy import Energy
 from edgelnn_profiling.machine import Machine

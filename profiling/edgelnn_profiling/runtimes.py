@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgelnn.errors import ConfigError, ModelFileError
-from edgelnn.manifest import Tensor
-from edgelnn_profiling.model_files import ModelFormat, check_model
+from edgelnn.tensor import Tensor
+
+if TYPE_CHECKING:
+    from edgelnn_profiling.model_files import ModelFormat
 
 __all__ = ["AbstractRuntime", "import_runtime", "load_runtime", "open_runtime", "random_input"]
 
@@ -41,6 +43,8 @@ def load_runtime(source: str | os.PathLike[str] | bytes, *, threads: int = 1) ->
     Traceback (most recent call last):
     edgelnn.errors.ModelFileError: the model is neither an ONNX nor a TFLite model, or is cut short; ...
     """
+    from edgelnn_profiling.model_files import check_model  # Not needed where a file has been checked before.
+
     return open_runtime(source, check_model(source), threads=threads)
 
 

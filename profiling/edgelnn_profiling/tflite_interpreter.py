@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgelnn.errors import MissingExtraError, ModelFileError
-from edgelnn.manifest import Tensor
+from edgelnn.tensor import Tensor
 from edgelnn_profiling.machine import is_arm32
 from edgelnn_profiling.quiet import without_chatter
 from edgelnn_profiling.runtimes import AbstractRuntime, Array, checked_tensor, one_line, only_one
