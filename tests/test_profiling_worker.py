@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -278,7 +279,7 @@ def test_a_bundle_is_profiled_on_an_emulated_board(tmp_path: Path, site: str, fo
         (tmp_path / "packages" / home.name).symlink_to(home)
     environment = {"PYTHONPATH": f"{named}/pi4/opt/{site}:{tmp_path / 'packages'}"}
     executor = LocalExecutor(f"{named}/bin/pi4-python", environment)
-    report = profile(folder, SHORT, executor=executor)
+    report = profile(folder, replace(SHORT, operators=True), executor=executor)
     assert report.machine.board == "Raspberry Pi 4 Model B Rev 1.2"
     assert report.machine.cpu == "Cortex-A72"
     assert report.machine.architecture == "aarch64"
@@ -290,6 +291,12 @@ def test_a_bundle_is_profiled_on_an_emulated_board(tmp_path: Path, site: str, fo
         assert result.parity.max_error < 1e-5
         assert result.timing is not None
     assert report.results[-1].runtime == ("tflite-runtime" if site == "site_tfl" else "ai-edge-litert")
+    for result in report.results:
+        assert result.operators is not None
+        if site == "site_tfl":
+            assert "has no profiler" in (result.operators.reason or "")
+        else:
+            assert any("Softmax" in operator.type for operator in result.operators.operators), result.operators
 
 
 @pytest.mark.slow
