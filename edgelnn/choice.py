@@ -56,8 +56,9 @@ class Choice:
     """The rules that files were kept by.
 
     Attributes:
-        cost: What costs are: ``seconds`` (median latency on the exporting machine, one thread), ``instructions`` (of
-            one image on the emulated board in `target`), or empty where none were measured.
+        cost: What costs are: ``seconds`` (median latency, one thread, on the exporting machine or on the board in
+            `target`), ``instructions`` (of one image on the emulated board in `target`), or empty where none were
+            measured.
         target: The board; empty where costs are not a board's.
         costs: By name of the file, rejected ones too where they were measured.
         max_auc_drop: AUC that a file may lose on the validation split.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "BoardError",
     "BundleError",
     "ConfigError",
     "DataError",
@@ -71,6 +72,10 @@ class TrainingError(EdgelnnError):
 
 class TrainingInterrupted(KeyboardInterrupt):
     """A training was interrupted; the message says how to continue it."""
+
+
+class BoardError(EdgelnnError):
+    """A board cannot be reached, or cannot do what is asked of it."""
 
 
 class WriteError(EdgelnnError):

@@ -231,7 +231,7 @@ def test_a_module_in_the_current_folder_is_not_imported(bundle: Path, tmp_path: 
 
 def test_an_unknown_request_is_an_error_that_is_said(capfd: pytest.CaptureFixture[str]) -> None:
     outcome = LocalExecutor().execute({"kind": "guessing"}, timeout_s=60)
-    assert "expected timing, memory, operators, energy or machine" in (outcome.error or "")
+    assert "expected timing, memory, operators, energy, machine or answers" in (outcome.error or "")
 
 
 def test_a_request_is_one_line_of_json_and_so_is_every_answer() -> None:

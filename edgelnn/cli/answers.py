@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,26 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgelnn.bundle import Bundle, Variant
+from edgelnn.cli.output import message
 from edgelnn.cli.targets import bundle_around
 from edgelnn.preprocessing import Layout, Preprocessing
 
 if TYPE_CHECKING:
+    from edgelnn.cli.boards import Reach
+    from edgelnn_profiling.answering import Answers
     from edgelnn_profiling.runtimes import AbstractRuntime
 
-__all__ = ["Answers", "LoadedModel", "find_variant", "load_model"]
-
-
-@dataclass(frozen=True)
-class Answers:
-    """Probabilities for images, and the time it took.
-
-    Attributes:
-        probabilities: (n, outputs) float32, as the model gives them.
-        latencies_s: Of each image: from pixels to probabilities, in seconds.
-    """
-
-    probabilities: NDArray[np.float32]
-    latencies_s: NDArray[np.float64]
+__all__ = ["LoadedModel", "answering", "find_variant", "load_model"]
 
 
 @dataclass(frozen=True)
@@ -43,12 +34,9 @@ class LoadedModel:
 
     def answer(self, images: NDArray[np.uint8]) -> Answers:
         """Return the model's answers to images (n, [d,] h, w, c) uint8, one by one, as a board would."""
-        rows, latencies = [], np.zeros(len(images))
-        for index in range(len(images)):
-            start = time.perf_counter()
-            rows.append(self.runtime.run(self.preprocessing(images[index : index + 1], self.layout)))
-            latencies[index] = time.perf_counter() - start
-        return Answers(np.concatenate(rows).astype(np.float32), latencies)
+        from edgelnn_profiling.answering import answer_images
+
+        return answer_images(self.runtime, self.preprocessing, self.layout, images)
 
 
 def find_variant(path: Path, name: str | None) -> tuple[Bundle, Variant] | None:
@@ -64,6 +52,27 @@ def find_variant(path: Path, name: str | None) -> tuple[Bundle, Variant] | None:
         if variant.file == path.name:
             return bundle, variant
     return None
+
+
+@contextmanager
+def answering(
+    bundle: Bundle, variant: Variant, *, threads: int = 1, reach: Reach | None = None
+) -> Iterator[Callable[[NDArray[np.uint8]], Answers]]:
+    """Give what answers to images (n, [d,] h, w, c) uint8: a file of a bundle, here or on a board."""
+    if reach is None:
+        yield load_model(bundle.path(variant), bundle.manifest.preprocessing, threads=threads).answer
+        return
+    from edgelnn.cli.boards import opened
+    from edgelnn_profiling.remote.asking import ask_board
+
+    (host,) = reach.hosts
+
+    def tell(done: int, total: int) -> None:
+        message(f"{host}: {done} of {total} images answered")
+
+    message("Images are decoded and resized here, then scaled and classified on the board; times are the board's.")
+    with opened(host, reach, [variant.format]) as board:
+        yield lambda images: ask_board(board, bundle, variant, images, threads=threads, progress=tell)
 
 
 def load_model(path: Path, preprocessing: Preprocessing | None = None, *, threads: int = 1) -> LoadedModel:

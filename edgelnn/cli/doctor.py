@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from edgelnn.cli.findings import Finding, Verdict, judge_machine, try_runtime
-from edgelnn.cli.options import Json
+from edgelnn.cli.options import Install, Json, On, RemoteFolder, RemotePython
 from edgelnn.cli.output import Column, build_table, message, print_json, show
 from edgelnn.cli.packages import PURPOSES, Standing, look_up
+
+if TYPE_CHECKING:
+    from edgelnn.cli.boards import Reach
 
 __all__ = ["doctor"]
 
@@ -16,11 +20,22 @@ MARKS: dict[Verdict, str] = {"good": "✓", "note": "!", "lack": "✗", "unknown
 RUNTIMES = ("onnxruntime", "ai-edge-litert", "tflite-runtime")
 
 
-def doctor(json: Json = False) -> None:
-    """Show what this machine can do, and the command that mends each lack."""
+def doctor(
+    on: On = None,
+    install: Install = False,
+    remote_python: RemotePython = None,
+    remote_folder: RemoteFolder = None,
+    json: Json = False,
+) -> None:
+    """Show what this machine, or a board, can do, and the command that mends each lack."""
+    from edgelnn.cli.boards import reach_of
     from edgelnn_profiling.machine import read_machine
     from edgelnn_profiling.state import read_state
 
+    reach = reach_of(on, install, remote_python, remote_folder)
+    if reach is not None:
+        _examine(reach, json)
+        return
     machine, state, standings = read_machine(), read_state(), look_up()
     findings = [*judge_machine(machine, state), *_runtimes(standings)]
     if json:
@@ -33,11 +48,33 @@ def doctor(json: Json = False) -> None:
             }
         )
         return
-    columns = (Column(""), Column("this machine"), Column("", fold=True))
-    show(build_table(columns, [(MARKS[each.verdict], each.topic, each.text) for each in findings]))
+    _show("this machine", findings)
     message()
     show(build_table((Column(""), Column("packages"), Column("", fold=True)), _packages(standings)))
     _prescribe(findings, standings)
+
+
+def _examine(reach: Reach, json: bool) -> None:
+    """Show what a board can do."""
+    from edgelnn.cli.doctor_board import examine_board
+
+    machine, state, findings = examine_board(reach)
+    if json:
+        print_json(
+            {
+                "machine": asdict(machine),
+                "state": asdict(state),
+                "findings": [asdict(finding) for finding in findings],
+            }
+        )
+        return
+    _show(reach.hosts[0], findings)
+    _prescribe(findings, ())
+
+
+def _show(name: str, findings: Sequence[Finding]) -> None:
+    columns = (Column(""), Column(name), Column("", fold=True))
+    show(build_table(columns, [(MARKS[each.verdict], each.topic, each.text) for each in findings]))
 
 
 def _runtimes(standings: Sequence[Standing]) -> list[Finding]:

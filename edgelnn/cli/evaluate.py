@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from edgelnn.cli.formatting import confusion_table, metrics_tables
-from edgelnn.cli.options import DataRoot, Json, RuntimeThreads
+from edgelnn.cli.options import DataRoot, Install, Json, On, RemoteFolder, RemotePython, RuntimeThreads
 from edgelnn.cli.output import message, print_json, show, warning
 from edgelnn.cli.targets import kind_of
 from edgelnn.errors import ConfigError, DataError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from edgelnn.bundle import Bundle, Variant
     from edgelnn.data import Dataset, SplitName
     from edgelnn.training.metrics import Metrics
+    from edgelnn_profiling.answering import Answers
 
 __all__ = ["evaluate"]
 
@@ -42,6 +44,10 @@ def evaluate(
     ] = None,
     data_root: DataRoot = None,
     threads: RuntimeThreads = 1,
+    on: On = None,
+    install: Install = False,
+    remote_python: RemotePython = None,
+    remote_folder: RemoteFolder = None,
     bootstrap: Annotated[
         int,
         typer.Option("--bootstrap", min=0, max=100_000, metavar="N", help="Resamples behind the intervals; 0: none."),
@@ -49,19 +55,27 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Judge a run, a bundle or a model file: AUC, accuracy, F1, Dice, sensitivity, specificity, confusion."""
-    from edgelnn.cli.answers import find_variant
+    from edgelnn.cli.answers import answering, find_variant
+    from edgelnn.cli.boards import reach_of
 
-    if kind_of(target, "run", "bundle", "model") == "run":
-        if variant is not None:
-            raise ConfigError(f"got --variant {variant}; a run has none. Leave it out, or name a bundle.")
-        asked = _ask_run(target, dataset, data_root)
-    elif (found := find_variant(target, variant)) is not None:
-        asked = _ask_variant(*found, dataset, data_root, threads)
-    else:
-        asked = _ask_file(target, dataset, data_root, threads)
-    data, metrics = asked.data, _judge(asked, split, bootstrap)
-    # Beside the test figures, those that everything was chosen by; other data's val split chose nothing.
-    validation = _judge(asked, "val", 0) if split == "test" and dataset is None else None
+    reach = reach_of(on, install, remote_python, remote_folder)
+    with ExitStack() as stack:
+        if kind_of(target, "run", "bundle", "model") == "run":
+            if variant is not None:
+                raise ConfigError(f"got --variant {variant}; a run has none. Leave it out, or name a bundle.")
+            if reach is not None:
+                raise ConfigError(f"got {target}, a run; a board has no PyTorch. Export it, and name the bundle.")
+            asked = _ask_run(target, dataset, data_root)
+        elif (found := find_variant(target, variant)) is not None:
+            answer = stack.enter_context(answering(*found, threads=threads, reach=reach))
+            asked = _ask_variant(*found, answer, dataset, data_root)
+        elif reach is not None:
+            raise ConfigError(f"{target} lies in no bundle, so no board knows how to prepare images. Name a bundle.")
+        else:
+            asked = _ask_file(target, dataset, data_root, threads)
+        data, metrics = asked.data, _judge(asked, split, bootstrap)
+        # Beside the test figures, those that everything was chosen by; other data's val split chose nothing.
+        validation = _judge(asked, "val", 0) if split == "test" and dataset is None else None
     if json:
         facts = {
             "target": str(target),
@@ -130,12 +144,15 @@ def _ask_run(folder: Path, name: str | None, root: Path | None) -> Asked:
     )
 
 
-def _ask_variant(bundle: Bundle, variant: Variant, name: str | None, root: Path | None, threads: int) -> Asked:
-    """Return a file of a bundle, which answers through its own runtime."""
-    from edgelnn.cli.answers import load_model
-
+def _ask_variant(
+    bundle: Bundle,
+    variant: Variant,
+    answer: Callable[[NDArray[np.uint8]], Answers],
+    name: str | None,
+    root: Path | None,
+) -> Asked:
+    """Return a file of a bundle, which answers through its own runtime, here or on a board."""
     manifest = bundle.manifest
-    model = load_model(bundle.path(variant), manifest.preprocessing, threads=threads)
     shape = manifest.preprocessing.image_shape
     data = _load(name or _own_data(bundle), shape, root, manifest.class_names, manifest.positive_class)
     if name is None and data.digest != manifest.dataset["digest"]:
@@ -146,7 +163,7 @@ def _ask_variant(bundle: Bundle, variant: Variant, name: str | None, root: Path 
     return Asked(
         variant.name,
         data,
-        lambda images: model.answer(images).probabilities,
+        lambda images: answer(images).probabilities,
         manifest.output_kind,
         manifest.threshold,
     )

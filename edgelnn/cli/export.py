@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgelnn.cli.options import Force, Json, Out
-from edgelnn.cli.output import Column, Table, message, next_step, print_json, show
+from edgelnn.cli.options import Force, Install, Json, On, Out, RemoteFolder, RemotePython
+from edgelnn.cli.output import Column, Table, message, next_step, print_json, show, warning
 from edgelnn.cli.targets import kind_of
+from edgelnn.errors import ConfigError
 
 if TYPE_CHECKING:
     from edgelnn.bundle import Bundle
+    from edgelnn.cli.boards import Reach
+    from edgelnn_export.costs import CostMeter
 
 __all__ = ["export"]
 
@@ -45,6 +48,10 @@ def export(
             help="Choose by instructions on that board, emulated (EDGELNN_BOARDS), not by latency here.",
         ),
     ] = None,
+    on: On = None,
+    install: Install = False,
+    remote_python: RemotePython = None,
+    remote_folder: RemoteFolder = None,
     max_auc_drop: Annotated[
         float | None,
         typer.Option(help="AUC that a quantized file may lose on the validation split.", show_default="0.02"),
@@ -65,18 +72,22 @@ def export(
     json: Json = False,
 ) -> None:
     """Write a bundle of ONNX and TFLite files, each checked against the trained model."""
+    from edgelnn.cli.boards import reach_of
     from edgelnn.cli.checks import CheckLines
     from edgelnn.run import Run
     from edgelnn_export import build_bundle
     from edgelnn_export.parity import MAX_AUC_DROP
 
+    reach, wanted = reach_of(on, install, remote_python, remote_folder), tuple(formats or ("onnx", "tflite"))
+    if reach is not None and (target is not None or not quantize or not measure):
+        raise ConfigError("--on chooses by latency on that board: it goes with --quantize, not with --target.")
     kind_of(run, "run")
     folder = out or BUNDLES / run.resolve().name
     listener = CheckLines()
     bundle = build_bundle(
         Run.load(run),
         folder,
-        formats=tuple(formats or ("onnx", "tflite")),
+        formats=wanted,
         quantize=quantize,
         recipes=tuple(recipes or ()),
         force=force,
@@ -85,6 +96,7 @@ def export(
         max_auc_drop=MAX_AUC_DROP if max_auc_drop is None else max_auc_drop,
         max_bytes=max_bytes,
         measure=measure,
+        meter=None if reach is None else _meter_on(reach, wanted),
         optimize=optimize,
     )
     message()
@@ -95,6 +107,26 @@ def export(
         left_out = "; (in brackets) left out" if bundle.manifest.rejected else ""
         message(f"* recommended{left_out}. {folder} also holds predict.py, golden.npz and a README.")
     next_step("profile", folder)
+
+
+def _meter_on(reach: Reach, formats: Sequence[str]) -> CostMeter:
+    """Return the meter of latency on a board, after seeing now that the board can do it."""
+    from edgelnn.cli.boards import machine_of, opened
+    from edgelnn_export.costs import latency_on
+    from edgelnn_export.quantization import FORMATS
+
+    (host,) = reach.hosts
+    known = [one for one in FORMATS if one in formats]
+    with opened(host, reach, known) as board:
+        if board.executor.refused:
+            model_format, why = next(iter(board.executor.refused.items()))
+            raise ConfigError(f"{why}. Leave {model_format} out: --format.")
+        machine, _ = machine_of(board)
+    name = machine.board or machine.cpu or machine.architecture
+    if machine.emulated:
+        warning(f"{host} is emulated: its latency says nothing about a real {name}. Use --target.")
+        name = f"{name} (emulated)"
+    return latency_on(name, lambda: opened(host, reach, known))
 
 
 def variant_table(bundle: Bundle) -> Table:

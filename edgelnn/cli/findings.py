@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgelnn_profiling.machine import Machine
     from edgelnn_profiling.state import State
 
-__all__ = ["Finding", "Verdict", "judge_machine", "try_runtime"]
+__all__ = ["Finding", "Verdict", "judge_import", "judge_machine", "try_runtime"]
 
 Verdict = Literal["good", "note", "lack", "unknown"]
 TESTED_PYTHON = (3, 11)
@@ -71,11 +71,16 @@ def try_runtime(name: str, module: str, version: str, *, timeout_s: float = 60.0
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return Finding(name, "unknown", f"{version}, could not be tried: {error}")
-    if done.returncode < 0:
-        text = f"{version}: importing it ends the process (signal {-done.returncode}), as builds for another CPU do"
+    return judge_import(name, version, done.returncode, done.stderr, mend)
+
+
+def judge_import(name: str, version: str, returncode: int, stderr: str, mend: str) -> Finding:
+    """Return what a process that imported a runtime has shown by how it ended."""
+    if returncode < 0:
+        text = f"{version}: importing it ends the process (signal {-returncode}), as builds for another CPU do"
         return Finding(name, "lack", text, mend)
-    if done.returncode > 0:
-        said = done.stderr.strip().splitlines() or ["importing it fails without a word"]
+    if returncode > 0:
+        said = stderr.strip().splitlines() or ["importing it fails without a word"]
         return Finding(name, "lack", f"{version}: {said[-1]}", mend)
     return Finding(name, "good", f"{version} loads")
 

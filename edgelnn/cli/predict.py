@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgelnn.cli.options import Json, RuntimeThreads
+from edgelnn.cli.options import Install, Json, On, RemoteFolder, RemotePython, RuntimeThreads
 from edgelnn.cli.output import Column, build_table, message, print_data, print_json, show, warning
 from edgelnn.cli.targets import kind_of
 from edgelnn.errors import BundleError, ConfigError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgelnn.bundle import Bundle, Manifest, Variant
+    from edgelnn.cli.boards import Reach
 
 __all__ = ["predict"]
 
@@ -33,14 +34,20 @@ def predict(
         str | None, typer.Option("--variant", metavar="NAME", help="Of the bundle.", show_default="the recommended one")
     ] = None,
     threads: RuntimeThreads = 1,
+    on: On = None,
+    install: Install = False,
+    remote_python: RemotePython = None,
+    remote_folder: RemoteFolder = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print data alone, as CSV, on stdout.")] = False,
     json: Json = False,
 ) -> None:
     """Classify images: class, probability and time of each; a warning where one is unlike the training data."""
     from edgelnn.cli.answers import find_variant
+    from edgelnn.cli.boards import reach_of
 
     if csv and json:
         raise ConfigError("got --csv and --json; stdout takes one of them.")
+    reach = reach_of(on, install, remote_python, remote_folder)
     kind_of(bundle, "bundle", "model")
     found = find_variant(bundle, variant)
     if found is None:
@@ -50,7 +57,7 @@ def predict(
         )
     opened, chosen = found
     manifest = opened.manifest
-    records = _answer(opened, chosen, inputs, threads)
+    records = _answer(opened, chosen, inputs, threads, reach)
     if json:
         print_json(
             {
@@ -73,20 +80,23 @@ def predict(
         message("Not a medical device: for research only.")
 
 
-def _answer(bundle: Bundle, variant: Variant, inputs: Sequence[Path], threads: int) -> list[dict[str, Any]]:
+def _answer(
+    bundle: Bundle, variant: Variant, inputs: Sequence[Path], threads: int, reach: Reach | None
+) -> list[dict[str, Any]]:
     """Return a record for each image: its name, the decision, the time, and why it is unlike the training data."""
-    from edgelnn.cli.answers import load_model
+    from edgelnn.cli.answers import answering
     from edgelnn.inputs import load_inputs, unlike_training
 
     manifest = bundle.manifest
     given = load_inputs(inputs, image_shape=manifest.preprocessing.image_shape)
-    answers = load_model(bundle.path(variant), manifest.preprocessing, threads=threads).answer(given.images)
     if not manifest.statistics:
         raise BundleError(f"{bundle.folder}: the manifest holds no statistics of the training images. Export again.")
     try:
         notes = unlike_training(given.images, manifest.statistics, given.original_sizes)
     except KeyError as error:
         raise BundleError(f"{bundle.folder}: the manifest's statistics lack {error}. Export the run again.") from error
+    with answering(bundle, variant, threads=threads, reach=reach) as answer:
+        answers = answer(given.images)
     decisions = _decisions(answers.probabilities, manifest)
     return [
         {"input": name, **decision, "latency_s": float(latency), "unlike_training": note}

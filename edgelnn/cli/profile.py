@@ -1,10 +1,9 @@
-"""``edgelnn profile``: what a bundle or a model file costs on this machine."""
+"""``edgelnn profile``: what a bundle or a model file costs on this machine, or on boards."""
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgelnn.cli.measuring import build_plan
-from edgelnn.cli.options import Force
+from edgelnn.cli.options import Force, Install, RemoteFolder, RemotePython
 from edgelnn.cli.output import console, is_terminal, message, next_step, print_data, show
 from edgelnn.cli.targets import kind_of
-from edgelnn.errors import ConfigError, ProfileError, WriteError
+from edgelnn.errors import ConfigError, ProfileError
 
 if TYPE_CHECKING:
     from edgelnn_profiling import Progress, Report
+    from edgelnn_profiling.remote import Board
 
 __all__ = ["profile", "shown_progress"]
 
@@ -81,20 +81,35 @@ def profile(
             "--schema", callback=_print_schema, is_eager=True, help="Print the report's JSON Schema and exit."
         ),
     ] = False,
+    on: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--on",
+            metavar="USER@BOARD",
+            help="Measure on that board, over ssh. Repeatable: boards measure side by side.",
+            show_default="this machine",
+        ),
+    ] = None,
+    install: Install = False,
+    remote_python: RemotePython = None,
+    remote_folder: RemoteFolder = None,
     force: Force = False,
 ) -> None:
     """Measure latency and memory of every variant, each in a process of its own without torch and onnx."""
-    from edgelnn_profiling import profile as measure
+    from edgelnn.cli.boards import formats_of, on_each, opened, reach_of, same_clock
+    from edgelnn.cli.report_files import ReportFiles
+    from edgelnn_profiling import profile as measure_model
     from edgelnn_profiling.writers import write_csv, write_html, write_markdown
 
     kind_of(target, "bundle", "model")
-    outputs: list[tuple[str | None, Callable[[Report], str]]] = [
-        (json, lambda report: report.to_json()),
-        (csv, write_csv),
-        (markdown, write_markdown),
-        (html, write_html),
-    ]
-    _check_outputs([name for name, _ in outputs if name is not None], force)
+    reach, names = reach_of(on, install, remote_python, remote_folder), tuple(variants or ())
+    files = ReportFiles(
+        [(json, lambda report: report.to_json()), (csv, write_csv), (markdown, write_markdown), (html, write_html)],
+        force=force,
+        places=reach.hosts if reach else (),
+    )
+    if power_csv is not None and reach is not None and len(reach.hosts) > 1:
+        raise ConfigError("got --power-csv with several boards; one meter measures one board. Measure them in turn.")
     plan = build_plan(
         quick=quick,
         threads=threads,
@@ -107,47 +122,37 @@ def profile(
         energy=energy or power_csv is not None,
         energy_window=energy_window,
     )
-    with shown_progress() as listener:
-        report = measure(target, plan, listener, variants=tuple(variants or ()), power_csv=power_csv)
-    failed = [result for result in report.results if result.error is not None]
-    if len(failed) == len(report.results):
-        raise ProfileError(f"nothing could be measured. {failed[0].variant}: {failed[0].error}")
-    for name, format_report in outputs:
-        if name is not None:
-            _write(name, format_report(report), force)
-    if "-" not in (json, csv, markdown, html):
-        _show(report)
-    _warn(report)
-    if json not in (None, "-"):
-        next_step("compare", json, "ANOTHER.json")
+
+    def measure(listener: Callable[[Progress], None], board: Board | None = None) -> Report:
+        executor = None if board is None else board.executor
+        return measure_model(target, plan, listener, variants=names, executor=executor, power_csv=power_csv)
+
+    def finish(report: Report, place: str = "") -> None:
+        failed = [result for result in report.results if result.error is not None]
+        if len(failed) == len(report.results):
+            raise ProfileError(f"nothing could be measured. {failed[0].variant}: {failed[0].error}")
+        files.write(report, place)
+        if not files.on_stdout:
+            _show(report)
+        _warn(report)
+
+    if reach is None:
+        with shown_progress() as listener:
+            report = measure(listener)
+        finish(report)
+    elif len(reach.hosts) == 1:
+        with opened(reach.hosts[0], reach, formats_of(target, names)) as board, shown_progress() as listener:
+            if power_csv is not None:
+                same_clock(board)
+            report = measure(listener, board)
+        finish(report)
+    elif on_each(reach, formats_of(target, names), lambda board, listener: measure(listener, board), finish):
+        raise typer.Exit(1)
+    if json is not None and json != "-":
+        written = [files.path(json, host) for host in reach.hosts] if reach else [json]
+        next_step("compare", *written, *(["ANOTHER.json"] if len(written) == 1 else []))
     elif target.is_dir():
         next_step("predict", target, "IMAGE")
-
-
-def _check_outputs(names: Sequence[str], force: bool) -> None:
-    """Refuse what could not be written before minutes are spent on measuring."""
-    if names.count("-") > 1:
-        raise ConfigError("got - for more than one format; stdout takes one. Name files for the others.")
-    for name in names:
-        path = Path(name)
-        if name == "-":
-            continue
-        if path.is_dir():
-            raise WriteError(f"got {name} to write a report to; it is a folder. Name a file in it.")
-        if path.exists() and not force:
-            raise WriteError(f"{name} exists. Pass --force to replace it, or choose another name.")
-        if path.parent.exists() and not os.access(path.parent, os.W_OK, effective_ids=True):
-            raise WriteError(f"cannot write {name}: no permission there. Choose another folder.")
-
-
-def _write(name: str, text: str, force: bool) -> None:
-    from edgelnn.atomic import write_text_atomically
-
-    if name == "-":
-        print_data(text)
-    else:
-        write_text_atomically(name, text, force=force)
-        message(f"wrote {name}")
 
 
 def _show(report: Report) -> None:

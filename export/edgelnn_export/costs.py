@@ -1,4 +1,4 @@
-"""What one image costs: latency here, measured in turns, or instructions on an emulated board."""
+"""What one image costs: latency here or on a board, measured in turns, or instructions on an emulated board."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from edgelnn.errors import ConfigError
 
-__all__ = ["LATENCY_NOISE", "CostMeter", "instructions_on", "latency_here", "no_cost"]
+if TYPE_CHECKING:
+    from edgelnn_profiling.remote import Board
+
+__all__ = ["LATENCY_NOISE", "CostMeter", "instructions_on", "latency_here", "latency_on", "no_cost"]
 
 LATENCY_NOISE: Final = 0.05
 _ROUNDS: Final = 7
@@ -43,7 +47,8 @@ class CostMeter:
         """How it is measured, in words."""
         if self.unit == "instructions":
             return f"instructions on an emulated {self.target}"
-        return "latency here, one thread" if self.unit else "nothing"
+        where = f"on {self.target}" if self.target else "here"
+        return f"latency {where}, one thread" if self.unit else "nothing"
 
 
 def no_cost() -> CostMeter:
@@ -54,6 +59,23 @@ def no_cost() -> CostMeter:
 def latency_here() -> CostMeter:
     """Return the meter of median latency on this machine; files take turns, so that all see the same disturbances."""
     return CostMeter("seconds", "", LATENCY_NOISE, _latencies)
+
+
+def latency_on(name: str, connect: Callable[[], AbstractContextManager[Board]]) -> CostMeter:
+    """Return the meter of median latency on a board over ssh.
+
+    Args:
+        name: Of the board, for the manifest.
+        connect: Opens it (see `edgelnn_profiling.remote.open_board`); called when files are there to be measured, which
+            may be many minutes from now.
+    """
+    from edgelnn_profiling.remote.latency import latencies_on
+
+    def measure(files: Mapping[str, bytes]) -> Mapping[str, float]:
+        with connect() as board:
+            return latencies_on(board, files)
+
+    return CostMeter("seconds", name, LATENCY_NOISE, measure)
 
 
 def instructions_on(board: str) -> CostMeter:

@@ -13,7 +13,7 @@ from typing import Any
 
 from edgelnn_profiling.probe import how_it_ended
 
-__all__ = ["AbstractExecutor", "LocalExecutor", "Outcome", "read_events"]
+__all__ = ["AbstractExecutor", "LocalExecutor", "Outcome", "outcome_of", "read_events"]
 
 
 @dataclass(frozen=True)
@@ -72,17 +72,34 @@ class LocalExecutor(AbstractExecutor):
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            return Outcome(read_events(error.stdout or b""), f"did not finish within {timeout_s:g} s and was ended")
+            return outcome_of(error.stdout or b"", "", None, timeout_s=timeout_s)
         except OSError as error:
             return Outcome((), f"could not be started: {error.strerror}")
-        events = read_events(done.stdout)
-        said = next((event for event in events if event["event"] == "error"), None)
-        if said is not None:
-            return Outcome(events, str(said["message"]))
-        if done.returncode != 0:
-            last = (done.stderr.decode("utf-8", "replace").strip().splitlines() or [""])[-1].strip()
-            return Outcome(events, how_it_ended(done.returncode) + (f": {last[:300]}" if last else ""))
-        return Outcome(events, None)
+        return outcome_of(done.stdout, done.stderr.decode("utf-8", "replace"), done.returncode, timeout_s=timeout_s)
+
+
+def outcome_of(output: bytes, errors: str, returncode: int | None, *, timeout_s: float) -> Outcome:
+    """Return what came of a worker that ended.
+
+    Args:
+        output: What it wrote to stdout.
+        errors: What it wrote to stderr.
+        returncode: Its exit code, or a signal's number negated; None where its time was over.
+        timeout_s: How long that was, in seconds.
+
+    >>> outcome_of(b"", "", -11, timeout_s=60.0).error
+    'crashes its runtime (SIGSEGV)'
+    """
+    events = read_events(output)
+    if returncode is None:
+        return Outcome(events, f"did not finish within {timeout_s:g} s and was ended")
+    said = next((event for event in events if event["event"] == "error"), None)
+    if said is not None:
+        return Outcome(events, str(said["message"]))
+    if returncode != 0:
+        last = (errors.strip().splitlines() or [""])[-1].strip()
+        return Outcome(events, how_it_ended(returncode) + (f": {last[:300]}" if last else ""))
+    return Outcome(events, None)
 
 
 def read_events(text: bytes) -> tuple[Mapping[str, Any], ...]:

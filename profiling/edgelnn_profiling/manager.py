@@ -25,7 +25,7 @@ from edgelnn_profiling.plan import Plan
 from edgelnn_profiling.power_csv import PowerReadings, read_power_csv
 from edgelnn_profiling.report import Report
 
-__all__ = ["Progress", "profile"]
+__all__ = ["Progress", "profile", "variant_request"]
 
 METER_PATIENCE_S = 10
 
@@ -207,7 +207,7 @@ def _subjects(path: Path, plan: Plan, names: Sequence[str]) -> tuple[dict[str, A
             "synthetic": manifest.synthetic,
             "dataset": manifest.dataset.get("name"),
         }
-        described = [(_variant_facts(bundle, variant), _variant_request(bundle, variant)) for variant in chosen]
+        described = [(_variant_facts(bundle, variant), variant_request(bundle, variant)) for variant in chosen]
     else:
         if names:
             raise ProfileError(
@@ -239,7 +239,8 @@ def _variant_facts(bundle: Bundle, variant: Variant) -> dict[str, Any]:
     }
 
 
-def _variant_request(bundle: Bundle, variant: Variant) -> dict[str, Any]:
+def variant_request(bundle: Bundle, variant: Variant) -> dict[str, Any]:
+    """Return what a worker has to know of a bundle's file: where it lies, and how its answers are proved."""
     manifest = bundle.manifest
     decision = {
         "output_kind": manifest.output_kind,

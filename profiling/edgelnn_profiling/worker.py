@@ -57,10 +57,13 @@ def answer(request: "Mapping[str, Any]", say: "Say", clock: "Callable[[], int]" 
             measure_operators(request, say)
         elif request["kind"] == "energy":
             measure_energy(request, say, clock)
+        elif request["kind"] == "answers":
+            from edgelnn_profiling.answering import answer_request
+
+            answer_request(request, say)
         else:
-            raise EdgelnnError(
-                f"got a request of kind {request['kind']!r}; expected timing, memory, operators, energy or machine."
-            )
+            known = "timing, memory, operators, energy, machine or answers"
+            raise EdgelnnError(f"got a request of kind {request['kind']!r}; expected {known}.")
     except EdgelnnError as error:
         say("error", kind=type(error).__name__, message=str(error))
     return 0
@@ -100,7 +103,10 @@ def _say_memory(say: "Say", stage: str) -> None:
 
 def describe_machine(request: "Mapping[str, Any]", say: "Say") -> None:
     """Say what machine this is and how it is now."""
-    import numpy  # noqa: F401  # Its version is asked for.
+    import contextlib
+
+    with contextlib.suppress(ImportError):  # A board can be described before anything is installed.
+        import numpy  # noqa: F401  # Its version is asked for.
 
     from edgelnn.decode import encode
     from edgelnn_profiling.machine import read_machine

@@ -1,0 +1,91 @@
+"""The files that `profile` writes reports to: refused before minutes are spent, written as soon as one is there."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgelnn.cli.output import message, print_data
+from edgelnn.errors import ConfigError, WriteError
+
+if TYPE_CHECKING:
+    from edgelnn_profiling import Report
+
+__all__ = ["ReportFiles"]
+
+
+class ReportFiles:
+    """What was asked to be written, and where.
+
+    Args:
+        asked: From a name on the command line to what makes its text; ``-`` is stdout.
+        force: Replace files.
+        places: Where reports come from, if from several: each then has files of its own.
+
+    Attributes:
+        on_stdout: Whether stdout is taken.
+
+    Raises:
+        ConfigError: stdout would take more than one text.
+        WriteError: A file could not be written.
+    """
+
+    def __init__(
+        self, asked: Sequence[tuple[str | None, Callable[[Report], str]]], *, force: bool, places: Sequence[str] = ()
+    ) -> None:
+        self._asked = [(name, write) for name, write in asked if name is not None]
+        self._force = force
+        self._marks = _marks(places)
+        names = [name for name, _ in self._asked]
+        self.on_stdout = "-" in names
+        if names.count("-") > 1:
+            raise ConfigError("got - for more than one format; stdout takes one. Name files for the others.")
+        if self.on_stdout and len(places) > 1:
+            raise ConfigError(f"got - for {len(places)} boards; stdout takes one report. Name a file.")
+        for name in names:
+            for place in places or ("",):
+                if name != "-":
+                    _check(self.path(name, place), force)
+
+    def path(self, name: str, place: str = "") -> Path:
+        """Return the file for a name and a place: ``report.json`` is ``report-pi4.json`` where there are several."""
+        path, mark = Path(name), self._marks.get(place, "")
+        return path.with_name(f"{path.stem}-{mark}{path.suffix}") if mark else path
+
+    def write(self, report: Report, place: str = "") -> None:
+        """Write a report in all formats that were asked for."""
+        from edgelnn.atomic import write_text_atomically
+
+        for name, text_of in self._asked:
+            if name == "-":
+                print_data(text_of(report))
+            else:
+                path = self.path(name, place)
+                write_text_atomically(path, text_of(report), force=self._force)
+                message(f"wrote {path}")
+
+
+def _marks(places: Sequence[str]) -> Mapping[str, str]:
+    """Return what distinguishes the files of several places; none for one place.
+
+    >>> _marks(["pi@kitchen.local", "pi@attic.local"])
+    {'pi@kitchen.local': 'kitchen.local', 'pi@attic.local': 'attic.local'}
+    """
+    if len(places) < 2:
+        return {}
+    plain = {place: re.sub(r"[^\w.-]+", "-", place.removeprefix("ssh://")).strip("-.") for place in places}
+    short = {place: re.sub(r"[^\w.-]+", "-", place.rpartition("@")[2]).strip("-.") for place in places}
+    marks = short if len(set(short.values())) == len(places) else plain
+    return marks if len(set(marks.values())) == len(places) else {one: f"{i}" for i, one in enumerate(places, start=1)}
+
+
+def _check(path: Path, force: bool) -> None:
+    if path.is_dir():
+        raise WriteError(f"got {path} to write a report to; it is a folder. Name a file in it.")
+    if path.exists() and not force:
+        raise WriteError(f"{path} exists. Pass --force to replace it, or choose another name.")
+    if path.parent.exists() and not os.access(path.parent, os.W_OK, effective_ids=True):
+        raise WriteError(f"cannot write {path}: no permission there. Choose another folder.")
