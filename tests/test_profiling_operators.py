@@ -344,7 +344,7 @@ def test_times_below_the_clock_are_shown_as_bounds(bundle: Path) -> None:
     report = profile(bundle, Plan(operators=True, energy=True), executor=FakeExecutor())
     parts = part_table(report)
     assert parts.rows[0] == (
-        *("onnx-float32", "15.5 µs to 17.5 µs", "—", "3.00 µs to 4.00 µs", "—", "1.50 µs to 2.50 µs"),
+        *("onnx-float32", "15.5–17.5 µs", "—", "3.00–4.00 µs", "—", "1.50–2.50 µs"),
         *("20.0 µs", "24.0 µs"),
     )
     assert [row[1] for row in layer_table(report).rows][:3] == ["stem/conv2d", "ReorderOutput", "head/lstm"]

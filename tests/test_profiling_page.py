@@ -6,16 +6,20 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgelnn_profiling import Plan, Report, profile
+from edgelnn_profiling import Plan, Report, comparison, profile
+from edgelnn_profiling.energy import Energy, EnergyWindow
 from edgelnn_profiling.executor import Outcome
+from edgelnn_profiling.operator_times import OperatorProfile, OperatorTime
 from edgelnn_profiling.writers import write_html
 from edgelnn_profiling.writers.axes import linear_axis, log_axis
+from edgelnn_profiling.writers.comparison_page import write_comparison_html
 from edgelnn_profiling.writers.labels import place_labels
 from edgelnn_profiling.writers.markup import element
 from edgelnn_profiling.writers.pareto import pareto_front
@@ -27,6 +31,7 @@ from tests.small_bundle import make_bundle
 HOSTILE = (
     "</title></style><script>document.pwned=1</script><img src=x-y onerror='document.pwned=2'>\"' onload=\"x\" \u202e"
 )
+WORDS = {"kind", "source"}  # fields that hold one of a few words
 VOID = {"br", "link", "meta", "wbr"}
 
 
@@ -67,6 +72,22 @@ def report_of(bundle: Path, plan: Plan | None = None, **more: Any) -> Report:
     return profile(bundle, plan, executor=FakeExecutor(timing), now=lambda: NOW)
 
 
+def full(report: Report) -> Report:
+    """The report with time by operator and energy in it."""
+    times = [("conv", "stem", 4e-6, 5e-6), ("lstm", "head", 9e-6, 11e-6), ("reorder", None, 0.0, 1e-6)]
+    operators = tuple(
+        OperatorTime(f"{name}_op", name.title(), name, name and part and f"{part}/{name}", part, 1, mean, most)
+        for name, part, mean, most in times
+    )
+    watched = OperatorProfile("a profiler", 50, 30e-6, 1e-6, operators, None)
+    window = EnergyWindow(0.0, 2.0, 1000, 0.5, 20)
+    energy = Energy("pmic", "a meter of rails", 1.5e-4, 1.2e-4, 1.8e-4, 2.5, 3.1, (window,), None)
+    unsure = Energy("pmic", "a meter of rails", 2e-5, -1e-5, 4e-5, 2.5, 3.1, (window,), None)
+    first, second = report.results
+    results = (replace(first, operators=watched, energy=energy), replace(second, operators=watched, energy=unsure))
+    return replace(report, results=results)
+
+
 def hostile(report: Report) -> Report:
     """The report with every text in it replaced, but those that are one of a few words."""
 
@@ -75,7 +96,7 @@ def hostile(report: Report) -> Report:
             return {key: replaced(item, key) for key, item in value.items()}
         if isinstance(value, list):
             return [replaced(item, name) for item in value]
-        return HOSTILE if isinstance(value, str) and name != "kind" else value
+        return HOSTILE if isinstance(value, str) and name not in WORDS else value
 
     return Report.from_json(json.dumps(replaced(json.loads(report.to_json()))))
 
@@ -129,6 +150,26 @@ def test_charts_can_be_read_aloud(bundle: Path) -> None:
     assert any(text.startswith("Histogram of 1,200 samples from 20.0 µs") for text in said)
 
 
+def test_where_the_time_goes_and_what_energy_it_takes_are_charts_too(bundle: Path) -> None:
+    page = Reading(write_html(full(report_of(bundle))))
+    headings = [text for tag, text in page.texts if tag in ("h2", "h3", "caption")]
+    first = headings.index("Where the time goes")
+    assert headings[first : first + 9] == [
+        "Where the time goes",
+        "Time by part of the classifier",
+        "Time by layer: onnx-float32",
+        "Time by layer: tflite-float32",
+        "Time by part of the classifier",
+        "Time by layer",
+        "Energy",
+        "Energy of an inference, estimated, net of idle",
+        "Energy",
+    ]
+    said = [text for tag, text in page.texts if tag == "desc"]
+    assert "stem/conv 4.00–5.00 µs; head/lstm 9.00–11.0 µs; reorder_op < 1.00 µs." in said
+    assert "onnx-float32 150 µJ; tflite-float32 20.0 µJ ?." in said
+
+
 def test_a_report_that_is_not_valid_says_so_before_anything_else(bundle: Path) -> None:
     page = write_html(report_of(bundle, activity={"other_cpus": 2.0}))
     assert 0 < page.index("✗ Not valid: do not publish these figures") < page.index("<h2>")
@@ -147,11 +188,11 @@ def test_synthetic_images_are_named_before_any_figure(bundle: Path) -> None:
 
 @pytest.mark.parametrize("more", [{}, {"activity": {"other_cpus": 2.0}, "samples": 10, "windows": (1.0, 1.3)}])
 def test_hostile_texts_inject_nothing(bundle: Path, more: dict[str, Any]) -> None:
-    report = report_of(bundle, **more)
+    report = full(report_of(bundle, **more))
     tame, wild = Reading(write_html(report)), Reading(write_html(hostile(report)))
     assert wild.open == []
     assert set(wild.tags) == set(tame.tags)
-    assert wild.attributes.count(("role", "img")) == tame.attributes.count(("role", "img")) == 6
+    assert wild.attributes.count(("role", "img")) == tame.attributes.count(("role", "img")) == 10
     assert {name for name, _ in wild.attributes} == {name for name, _ in tame.attributes}
     assert any("<script>document.pwned=1</script>" in text for _, text in wild.texts)
     assert "\u202e" not in write_html(hostile(report))
@@ -221,7 +262,10 @@ def test_a_browser_shows_it_whole_at_every_width(bundle: Path, tmp_path: Path) -
     if program is None:
         pytest.skip("no browser: install chromium")
     long = report_of(bundle, activity={"other_cpus": 2.0}, windows=(1.0, 1.2))
-    pages = {"valid": report_of(bundle), "invalid": long, "hostile": hostile(long)}
+    reports = {"valid": full(report_of(bundle)), "invalid": full(long), "hostile": hostile(full(long))}
+    pages = {name: write_html(report) for name, report in reports.items()}
+    found = comparison(list(reports.values()), [*reports])
+    pages["comparison"] = write_comparison_html(found)
     questions = (
         "document.documentElement.scrollWidth",
         "document.body.scrollWidth",
@@ -230,17 +274,18 @@ def test_a_browser_shows_it_whole_at_every_width(bundle: Path, tmp_path: Path) -
         "document.querySelectorAll('svg[role=img]').length",
         "getComputedStyle(document.body).backgroundColor",
     )
+    charts = {"valid": 10, "invalid": 10, "hostile": 10, "comparison": 3}
     colors = {}
     with open_browser(program, tmp_path / "profile") as browser:
-        for name, report in pages.items():
+        for name, page in pages.items():
             path = tmp_path / f"{name}.html"
-            path.write_text(write_html(report), "utf-8")
+            path.write_text(page, "utf-8")
             for width in (360, 1200):
                 for dark in (False, True):
                     visit = browser.visit(path, width=width, dark=dark, mobile=width < 500, ask=questions)
                     assert visit.complaints == ()
                     assert visit.requests == ()
-                    assert visit.values[:5] == (width, width, True, True, 6), (name, width)
+                    assert visit.values[:5] == (width, width, True, True, charts[name]), (name, width)
                     colors[dark] = visit.values[5]
     assert colors == {False: "rgb(251, 251, 250)", True: "rgb(20, 23, 26)"}
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgelnn_profiling.writers.axes import figure_svg, linear_axis, short_number
-from edgelnn_profiling.writers.labels import shorten
+from edgelnn_profiling.writers.labels import shorten, text_width
 from edgelnn_profiling.writers.markup import Markup, element
 
 __all__ = ["Bar", "bar_chart"]
 
 WIDTH = 380.0
-LEFT, RIGHT = 6.0, 312.0
+LEFT = 6.0
 ROW, BAR = 36.0, 14.0
 
 
@@ -31,7 +31,9 @@ class Bar:
     total: str
 
 
-def bar_chart(name: str, title: str, described: str, bars: Sequence[Bar], *, unit: str) -> Markup:
+def bar_chart(
+    name: str, title: str, described: str, bars: Sequence[Bar], *, unit: str, colors: Sequence[int] = range(6)
+) -> Markup:
     """Return the chart; part by part, all bars have the same colors.
 
     Args:
@@ -40,9 +42,11 @@ def bar_chart(name: str, title: str, described: str, bars: Sequence[Bar], *, uni
         described: What is to be seen in it.
         bars: At least one.
         unit: Of the sizes; stands on the axis.
+        colors: Number of each part's color.
     """
     longest = max((sum(size for size, _ in bar.parts) for bar in bars), default=0.0) or 1.0
-    axis = linear_axis(0.0, longest, LEFT, RIGHT)
+    ends = max((text_width(bar.total, 13.0) for bar in bars), default=0.0)  # they are bold
+    axis = linear_axis(0.0, longest, LEFT, WIDTH - 12.0 - ends)
     bottom = 6 + ROW * len(bars)
     drawn: list[Markup] = []
     for tick in axis.ticks:
@@ -59,6 +63,6 @@ def bar_chart(name: str, title: str, described: str, bars: Sequence[Bar], *, uni
             if size > 0:
                 end = axis(reached)
                 shape = element("rect", element("title", says), x=start, y=top + 15, width=end - start, height=BAR)
-                drawn.append(element("g", shape, class_=f"part{part}"))
+                drawn.append(element("g", shape, class_=f"part{colors[part]}"))
         drawn.append(element("text", bar.total, x=axis(reached) + 5, y=top + 26, class_="value"))
     return figure_svg(name, title, described, (WIDTH, bottom + 22), drawn)

@@ -9,9 +9,9 @@ from edgelnn_profiling.operator_times import PARTS, LayerTime, OperatorProfile
 from edgelnn_profiling.report import Report
 from edgelnn_profiling.writers.sentences import label_of
 from edgelnn_profiling.writers.text_table import TextColumn, TextTable
-from edgelnn_profiling.writers.units import UNKNOWN, format_joules, format_seconds, three_digits
+from edgelnn_profiling.writers.units import UNKNOWN, format_joules, format_seconds, scale_of, three_digits
 
-__all__ = ["energy_table", "layer_table", "part_table"]
+__all__ = ["energy_table", "layer_table", "part_table", "time_cell"]
 
 LEAST_SHARE = 0.02
 WATCHED = (
@@ -33,27 +33,27 @@ def part_table(report: Report) -> TextTable:
             rows.append((name, *[UNKNOWN] * (len(PARTS) + 3)))
             continue
         parts = {each.name: each for each in profile.by_part}
-        cells = [_cell(parts.get(part)) for part in (*PARTS, None)]
+        cells = [time_cell(parts.get(part)) for part in (*PARTS, None)]
         rows.append((name, *cells, format_seconds(profile.total_s), format_seconds(profile.inference_s)))
     columns = (
         TextColumn("variant", number=False),
-        *(TextColumn(part) for part in PARTS),
-        TextColumn("no part", spare=2),
-        TextColumn("together", spare=1),
-        TextColumn("watched inference", spare=3),
+        *(TextColumn(part, spare=1 if part == "output" else 0) for part in PARTS),
+        TextColumn("no part", spare=3),
+        TextColumn("together", spare=2),
+        TextColumn("watched inference", spare=4),
     )
     return TextTable(
         "parts", "Time by part of the classifier", columns, tuple(rows), " ".join([WATCHED, *_said(reasons)])
     )
 
 
-def layer_table(report: Report) -> TextTable:
-    """Return the layers that take the most time, of each variant; small ones are counted together."""
+def layer_table(report: Report, *, least_share: float = LEAST_SHARE) -> TextTable:
+    """Return the layers that take the most time, of each variant; those below a share are counted together."""
     rows = []
     for result in report.results:
         if result.operators is not None:
             name = label_of(result, report.results)
-            rows += [(name, *row) for row in _layer_rows(result.operators)]
+            rows += [(name, *row) for row in _layer_rows(result.operators, least_share)]
     columns = (
         TextColumn("variant", number=False),
         TextColumn("layer", number=False),
@@ -62,18 +62,17 @@ def layer_table(report: Report) -> TextTable:
         TextColumn("time"),
         TextColumn("share"),
     )
-    return TextTable(
-        "layers", "Time by layer", columns, tuple(rows), f"Layers below {LEAST_SHARE:.0%} are counted together."
-    )
+    note = f"Layers below {least_share:.0%} are counted together."
+    return TextTable("layers", "Time by layer", columns, tuple(rows), note)
 
 
-def _layer_rows(profile: OperatorProfile) -> Iterator[tuple[str, ...]]:
+def _layer_rows(profile: OperatorProfile, least_share: float) -> Iterator[tuple[str, ...]]:
     total = profile.total_s
     small = []
     for layer in profile.by_layer:
-        if total > 0 and layer.mean_s >= LEAST_SHARE * total:
+        if total > 0 and layer.mean_s >= least_share * total:
             share = f"{layer.mean_s / total:.0%}"
-            yield (layer.name or UNKNOWN, layer.part or UNKNOWN, str(layer.operators), _cell(layer), share)
+            yield (layer.name or UNKNOWN, layer.part or UNKNOWN, str(layer.operators), time_cell(layer), share)
         else:
             small.append(layer)
     if small:
@@ -82,17 +81,18 @@ def _layer_rows(profile: OperatorProfile) -> Iterator[tuple[str, ...]]:
             most = min(most, max(mean, profile.inference_s - (total - mean)))
         together = LayerTime(None, None, sum(each.operators for each in small), mean, most)
         share = f"{mean / total:.0%}" if total > 0 else UNKNOWN
-        yield (f"{len(small)} smaller ones", UNKNOWN, str(together.operators), _cell(together), share)
+        yield (f"{len(small)} smaller ones", UNKNOWN, str(together.operators), time_cell(together), share)
 
 
-def _cell(time: LayerTime | None) -> str:
+def time_cell(time: LayerTime | None) -> str:
     """Return a time, and what it may be at most where that would be read as another time."""
     if time is None:
         return UNKNOWN
-    known, most = format_seconds(time.mean_s), format_seconds(time.most_s)
     if time.mean_s < 1e-6:
-        return f"< {most}"
-    return known if known == most else f"{known} to {most}"
+        return f"< {format_seconds(time.most_s)}"
+    factor, unit = scale_of(time.most_s)
+    known, most = three_digits(time.mean_s * factor), three_digits(time.most_s * factor)
+    return f"{known} {unit}" if known == most else f"{known}–{most} {unit}"
 
 
 def energy_table(report: Report) -> TextTable:

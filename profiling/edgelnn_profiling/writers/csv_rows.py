@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 
+from edgelnn_profiling.energy import Energy
+from edgelnn_profiling.operator_times import PARTS, OperatorProfile
 from edgelnn_profiling.report import Memory, Report, Result, Timing
 from edgelnn_profiling.samples import PERCENTS, Summary
 from edgelnn_profiling.writers.tables import TOO_FEW
@@ -58,6 +60,8 @@ def _row(report: Report, result: Result, batches: list[int]) -> dict[str, object
         **_timing(result.timing),
         **{f"images_per_s_batch_{batch}": rates.get(batch) for batch in batches},
         **_memory(result.memory),
+        **_parts(result.operators),
+        **_energy(result.energy),
         "board": machine.board,
         "cpu": machine.cpu,
         "cores": machine.cores,
@@ -117,7 +121,29 @@ def _memory(memory: Memory | None) -> dict[str, object]:
         **{f"rss_{stage}_bytes": None if size is None else size.rss_bytes for stage, size in sizes.items()},
         "rss_peak_bytes": None if memory is None else memory.peak_rss_bytes,
         "rss_above_empty_bytes": None if memory is None else memory.above_empty_bytes,
+        "weights_bytes": None if memory is None else memory.weights_bytes,
+        "activations_bytes": None if memory is None else memory.activations_bytes,
+        "arena_bytes": None if memory is None else memory.arena_bytes,
         **{f"pss_{stage}_bytes": None if size is None else size.pss_bytes for stage, size in sizes.items()},
+    }
+
+
+def _parts(profile: OperatorProfile | None) -> dict[str, object]:
+    times = {} if profile is None else {part.name: part.mean_s for part in profile.by_part}
+    return {
+        **{f"watched_{part}_s": times.get(part) for part in PARTS},
+        "watched_inference_s": None if profile is None else profile.inference_s,
+    }
+
+
+def _energy(energy: Energy | None) -> dict[str, object]:
+    return {
+        "energy_j": None if energy is None else energy.joules_per_inference,
+        "energy_low_j": None if energy is None else energy.low_j,
+        "energy_high_j": None if energy is None else energy.high_j,
+        "energy_source": None if energy is None else energy.source,
+        "idle_w": None if energy is None else energy.idle_w,
+        "busy_w": None if energy is None else energy.busy_w,
     }
 
 

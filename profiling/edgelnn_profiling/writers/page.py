@@ -20,6 +20,7 @@ from edgelnn_profiling.writers.sentences import (
 )
 from edgelnn_profiling.writers.shell import facts_list, table_element, whole_page
 from edgelnn_profiling.writers.tables import TextColumn, TextTable, percentile_text, tables_of
+from edgelnn_profiling.writers.time_charts import energy_charts, operator_charts
 from edgelnn_profiling.writers.units import format_bytes, format_count
 
 __all__ = ["write_html"]
@@ -36,6 +37,10 @@ def write_html(report: Report) -> str:
         _section("What it costs, what it is worth", _charts(trade_off_charts(report)), tables["cost"]),
         _section("Latency", tables["latency"], _charts(latency_charts(report), "columns")),
         _section("Memory and throughput", _charts(memory), tables.get("memory"), tables.get("path")),
+        _section("Where the time goes", _charts(operator_charts(report), "columns"), tables["parts"], tables["layers"])
+        if "parts" in tables
+        else None,
+        _section("Energy", _charts(energy_charts(report)), tables["energy"]) if "energy" in tables else None,
         _section("What to keep in mind", _doubts(report)) if report.cautions else None,
         _section("The machine", _machine(report)),
         _section("How it was measured", _method(report)),

@@ -39,7 +39,7 @@ def tables_of(report: Report, *, narrow: bool = False) -> list[TextTable]:
     if not narrow and any(timing.preparation is not None for timing in timings):
         tables.append(path_table(report))
     if any(result.operators is not None for result in report.results):
-        tables += [part_table(report), layer_table(report)]
+        tables += [part_table(report), layer_table(report, least_share=0.05 if narrow else 0.02)]
     if any(result.energy is not None for result in report.results):
         tables.append(energy_table(report))
     return tables
@@ -116,15 +116,16 @@ def cost_table(report: Report) -> TextTable:
 
 
 def memory_table(report: Report) -> TextTable:
-    """Return resident memory, measured in processes that did nothing else."""
+    """Return resident memory, measured in processes that did nothing else, and what of it the runtime tells apart."""
     rows = []
     for result in report.results:
         memory = result.memory
         if memory is None:
-            rows.append((_name(result, report), *[UNKNOWN] * 6))
+            rows.append((_name(result, report), *[UNKNOWN] * 9))
             continue
         stages = (memory.interpreter, memory.numpy, memory.runtime, memory.loaded)
         sizes = [*(stage.rss_bytes for stage in stages), memory.peak_rss_bytes, memory.above_empty_bytes]
+        sizes += [memory.weights_bytes, memory.activations_bytes, memory.arena_bytes]
         rows.append((_name(result, report), *(format_bytes(size) for size in sizes)))
     columns = [
         TextColumn("Python", spare=2),
@@ -133,8 +134,14 @@ def memory_table(report: Report) -> TextTable:
         TextColumn("+ model", spare=4),
         TextColumn("peak"),
         TextColumn("model's cost"),
+        TextColumn("weights in file", spare=5),
+        TextColumn("activations", spare=6),
+        TextColumn("arena", spare=7),
     ]
-    note = "The model's cost is the peak above Python with numpy: its runtime, its weights, its work."
+    note = (
+        "The model's cost is the peak above Python with numpy: its runtime, its weights, its work. Activations and "
+        "arena are what the runtime tells; LiteRT does not."
+    )
     return _table("memory", "Memory: resident set (RSS)", columns, rows, note)
 
 
