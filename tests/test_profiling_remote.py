@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from edgelnn.bundle import Bundle
-from edgelnn.cli.boards import Reach, reach_of
+from edgelnn.cli.reach import Reach, reach_of
 from edgelnn.cli.report_files import ReportFiles
 from edgelnn.errors import BoardError, ConfigError
 from edgelnn.run import Run

@@ -17,7 +17,7 @@ from edgelnn.cli.targets import bundle_around
 from edgelnn.preprocessing import Layout, Preprocessing
 
 if TYPE_CHECKING:
-    from edgelnn.cli.boards import Reach
+    from edgelnn.cli.reach import Reach
     from edgelnn_profiling.answering import Answers
     from edgelnn_profiling.runtimes import AbstractRuntime
 
@@ -62,7 +62,7 @@ def answering(
     if reach is None:
         yield load_model(bundle.path(variant), bundle.manifest.preprocessing, threads=threads).answer
         return
-    from edgelnn.cli.boards import opened
+    from edgelnn.cli.reach import opened
     from edgelnn_profiling.remote.asking import ask_board
 
     (host,) = reach.hosts

@@ -12,7 +12,7 @@ from edgelnn.cli.output import Column, build_table, message, print_json, show
 from edgelnn.cli.packages import PURPOSES, Standing, look_up
 
 if TYPE_CHECKING:
-    from edgelnn.cli.boards import Reach
+    from edgelnn.cli.reach import Reach
 
 __all__ = ["doctor"]
 
@@ -28,7 +28,7 @@ def doctor(
     json: Json = False,
 ) -> None:
     """Show what this machine, or a board, can do, and the command that mends each lack."""
-    from edgelnn.cli.boards import reach_of
+    from edgelnn.cli.reach import reach_of
     from edgelnn_profiling.machine import read_machine
     from edgelnn_profiling.state import read_state
 

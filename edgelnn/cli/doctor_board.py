@@ -6,12 +6,12 @@ import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from edgelnn.cli.boards import machine_of, opened
 from edgelnn.cli.findings import Finding, judge_import, judge_machine
 from edgelnn.cli.formatting import format_bytes
+from edgelnn.cli.reach import machine_of, opened
 
 if TYPE_CHECKING:
-    from edgelnn.cli.boards import Reach
+    from edgelnn.cli.reach import Reach
     from edgelnn.manifest import ModelFormat
     from edgelnn_profiling.machine import Machine
     from edgelnn_profiling.remote import Board

@@ -56,7 +56,7 @@ def evaluate(
 ) -> None:
     """Judge a run, a bundle or a model file: AUC, accuracy, F1, Dice, sensitivity, specificity, confusion."""
     from edgelnn.cli.answers import answering, find_variant
-    from edgelnn.cli.boards import reach_of
+    from edgelnn.cli.reach import reach_of
 
     reach = reach_of(on, install, remote_python, remote_folder)
     with ExitStack() as stack:

@@ -15,7 +15,7 @@ from edgelnn.errors import ConfigError
 
 if TYPE_CHECKING:
     from edgelnn.bundle import Bundle
-    from edgelnn.cli.boards import Reach
+    from edgelnn.cli.reach import Reach
     from edgelnn_export.costs import CostMeter
 
 __all__ = ["export"]
@@ -72,8 +72,8 @@ def export(
     json: Json = False,
 ) -> None:
     """Write a bundle of ONNX and TFLite files, each checked against the trained model."""
-    from edgelnn.cli.boards import reach_of
     from edgelnn.cli.checks import CheckLines
+    from edgelnn.cli.reach import reach_of
     from edgelnn.run import Run
     from edgelnn_export import build_bundle
     from edgelnn_export.parity import MAX_AUC_DROP
@@ -111,7 +111,7 @@ def export(
 
 def _meter_on(reach: Reach, formats: Sequence[str]) -> CostMeter:
     """Return the meter of latency on a board, after seeing now that the board can do it."""
-    from edgelnn.cli.boards import machine_of, opened
+    from edgelnn.cli.reach import machine_of, opened
     from edgelnn_export.costs import latency_on
     from edgelnn_export.quantization import FORMATS
 

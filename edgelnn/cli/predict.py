@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgelnn.bundle import Bundle, Manifest, Variant
-    from edgelnn.cli.boards import Reach
+    from edgelnn.cli.reach import Reach
 
 __all__ = ["predict"]
 
@@ -43,7 +43,7 @@ def predict(
 ) -> None:
     """Classify images: class, probability and time of each; a warning where one is unlike the training data."""
     from edgelnn.cli.answers import find_variant
-    from edgelnn.cli.boards import reach_of
+    from edgelnn.cli.reach import reach_of
 
     if csv and json:
         raise ConfigError("got --csv and --json; stdout takes one of them.")

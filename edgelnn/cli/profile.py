@@ -96,7 +96,7 @@ def profile(
     force: Force = False,
 ) -> None:
     """Measure latency and memory of every variant, each in a process of its own without torch and onnx."""
-    from edgelnn.cli.boards import formats_of, on_each, opened, reach_of, same_clock
+    from edgelnn.cli.reach import formats_of, on_each, opened, reach_of, same_clock
     from edgelnn.cli.report_files import ReportFiles
     from edgelnn_profiling import profile as measure_model
     from edgelnn_profiling.writers import write_csv, write_html, write_markdown
