@@ -5,7 +5,7 @@ import pytest
 
 from edgelnn.errors import ConfigError, ExportError, ProfileError
 from edgelnn_export import build_bundle
-from edgelnn_export.costs import CostMeter, instructions_on, latency_here
+from edgelnn_export.costs import CostMeter, latency_here
 from edgelnn_export.graph_builder import GraphBuilder
 from edgelnn_export.inspection import inspect_model
 from edgelnn_export.listener import Check
@@ -140,9 +140,10 @@ def test_float32_is_called_the_best_where_it_is(tiny_run, tmp_path):
 def test_unknown_boards_and_missing_ones_are_said_before_anything_is_written(tiny_run, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="got target 'pi6'; expected pi3, pi4, pi5"):
         build_bundle(tiny_run, tmp_path / "b", quantize=True, target="pi6")
-    monkeypatch.delenv("EDGELNN_BOARDS", raising=False)
-    with pytest.raises(ProfileError, match="set EDGELNN_BOARDS"):
-        instructions_on("pi4").measure({"onnx-float32": b"whatever"})
+    monkeypatch.setenv("EDGELNN_BOARDS", str(tmp_path / "none"))
+    with pytest.raises(ProfileError, match="Set it up: edgelnn boards"):
+        build_bundle(tiny_run, tmp_path / "b", quantize=True, target="pi4")
+    assert not (tmp_path / "b").exists()
 
 
 def test_latency_is_measured_in_turns():

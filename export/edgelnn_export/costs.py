@@ -7,7 +7,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,6 @@ __all__ = ["LATENCY_NOISE", "CostMeter", "instructions_on", "latency_here", "lat
 LATENCY_NOISE: Final = 0.05
 _ROUNDS: Final = 7
 _WINDOW_S: Final = 0.02
-_AT_ONCE: Final = 2
 
 
 @dataclass(frozen=True)
@@ -86,22 +84,24 @@ def instructions_on(board: str) -> CostMeter:
 
     Raises:
         ConfigError: There is no such board.
+        ProfileError: It is not set up.
     """
-    from edgelnn_profiling.instructions import BOARDS, count_instructions
+    from edgelnn_profiling.emulation.boards_folder import boards_folder
+    from edgelnn_profiling.instructions import BOARDS, count_files
 
     for known in BOARDS:
         if board == known:
             break
     else:
         raise ConfigError(f"got target {board!r}; expected {', '.join(BOARDS)}.")
+    boards_folder().require(known)
 
     def count(files: Mapping[str, bytes]) -> Mapping[str, float]:
-        with tempfile.TemporaryDirectory(prefix="edgelnn-") as folder, ThreadPoolExecutor(_AT_ONCE) as pool:
+        with tempfile.TemporaryDirectory(prefix="edgelnn-") as folder:
             paths = {name: Path(folder) / f"{name}.{name.partition('-')[0]}" for name in files}
             for name, path in paths.items():
                 path.write_bytes(files[name])
-            counted = pool.map(lambda path: count_instructions(path, board=known).total, paths.values())
-            return {name: float(total) for name, total in zip(paths, counted, strict=True)}
+            return {name: float(found.total) for name, found in count_files(paths, board=known).items()}
 
     return CostMeter("instructions", board, 0.0, count)
 

@@ -1,50 +1,107 @@
-"""Run a model and mark regions for the counting plugin: n inferences to rehearse, then n, then 2n.
+"""Runs on an emulated board: prove models, and run each between marks that the counting plugin sees.
 
-    python -m edgelnn_profiling.emulation.count_inference MODEL FORMAT N
+    python -m edgelnn_profiling.emulation.count_inference FORMAT N
 
-What an inference costs is the difference of the last two, divided by n: the marks themselves fall out of it. The
-inference is the one that is timed elsewhere (`AbstractRuntime.invoke`), on input of zeros and ones. The one line that
-is printed names the runtime and its version.
+The runtime is imported once. Each of N jobs is then a forked child of its own, in a folder of its own (0000, 0001, …
+of the current one) with a file `model`, and in `job.json` what is to be done with it. It knows nothing of the others,
+so that the count of a file does not depend on which files are counted beside it.
+
+A child marks some single inferences, and as often nothing at all; what one costs is the difference. The inference is
+the one that is timed elsewhere (`AbstractRuntime.invoke`), on input of zeros and ones, and the golden answers are asked
+for after it, so that they cannot change what is counted. It says one JSON object a line.
 """
 
+from __future__ import annotations
+
 import gc
+import json
 import os
 import sys
+import traceback
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from edgelnn.errors import EdgelnnError
 from edgelnn_profiling.model_files import ModelFormat
-from edgelnn_profiling.runtimes import open_runtime
+from edgelnn_profiling.parity import check_parity, load_examples
+from edgelnn_profiling.runtimes import import_runtime, open_runtime
 
-# The rehearsal is for Python, which changes the code of a loop while it runs for the first few times.
-REHEARSAL, FIRST, SECOND = 1, 5, 7
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+# The rehearsal is for Python, which changes code while it runs for the first few times, and for arenas that grow.
+REHEARSAL, REGIONS = 12, 5
+INFERENCE, NOTHING = 0, 2
+MARKER = 0x454C0000
+
+
+def main(model_format: ModelFormat, jobs: int) -> None:
+    """Answer the jobs, one after the other."""
+    import_runtime(model_format)
+    # A child that does nothing is a rehearsal too: it leaves this process as every other child finds it.
+    for number in range(-1, jobs):
+        child = os.fork()
+        if child == 0:
+            serve(number, model_format)
+        _, status = os.waitpid(child, 0)
+        say({"process": child, "ended": os.waitstatus_to_exitcode(status)})
+
+
+def serve(number: int, model_format: ModelFormat) -> NoReturn:
+    """Answer a job in this process, which then ends."""
+    try:
+        if number >= 0:
+            os.chdir(f"{number:04}")
+            with open("job.json", encoding="utf-8") as file:
+                job = json.load(file)
+            say(answer(job, model_format))
+    except EdgelnnError as error:
+        say({"error": str(error)})
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def say(event: Mapping[str, Any]) -> None:
+    """Write one line in one piece: a child has no buffers to leave behind."""
+    os.write(1, (json.dumps(event) + "\n").encode())
+
+
+def answer(job: Mapping[str, Any], model_format: ModelFormat) -> dict[str, Any]:
+    """Run a job's model between marks, then hold its answers against the golden ones; return what ran it, and proof."""
+    runtime = open_runtime("model", model_format, threads=1)
+    shape = [max(1, length) for length in runtime.input.shape]
+    # Not numpy.random, which would have to be imported under emulation; and no subnormal numbers.
+    runtime.set_input((np.arange(int(np.prod(shape))) % 2).reshape(shape).astype(runtime.input.dtype))
+    run_between_marks(runtime.invoke)
+    parity = None
+    if job["golden"] is not None:
+        parity = check_parity(runtime, load_examples(job, runtime), job)
+    return {"runtime": runtime.name, "version": runtime.version, "parity": parity}
+
+
+def run_between_marks(invoke: Callable[[], None]) -> None:
+    """Mark regions of one inference each, and as many of nothing; the first ones are rehearsals."""
+    gc.collect()
+    gc.disable()
+    for _ in range(REHEARSAL + REGIONS):
+        mark(INFERENCE)
+        invoke()
+        mark(INFERENCE + 1)
+        mark(NOTHING)
+        mark(NOTHING + 1)
+    gc.enable()
 
 
 def mark(number: int) -> None:
     """Make the system call that the plugin watches for; there is no such process, so it fails and does nothing."""
     try:
-        os.getpgid(0x454C4E00 + number)
+        os.getpgid(MARKER + number)
     except ProcessLookupError:
         pass
 
 
-def main(model: str, model_format: ModelFormat, inferences: int) -> None:
-    """Run the model between marks."""
-    runtime = open_runtime(model, model_format, threads=1)
-    shape = [max(1, length) for length in runtime.input.shape]
-    # Not numpy.random, which would have to be imported under emulation; and no subnormal numbers.
-    runtime.set_input((np.arange(int(np.prod(shape))) % 2).reshape(shape).astype(runtime.input.dtype))
-    invoke = runtime.invoke
-    gc.collect()
-    gc.disable()
-    for begin, count in ((REHEARSAL, inferences + 20), (FIRST, inferences), (SECOND, 2 * inferences)):
-        repeats = range(count)
-        mark(begin)
-        for _ in repeats:
-            invoke()
-        mark(begin + 1)
-    sys.stdout.write(f"{runtime.name} {runtime.version}\n")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1], "onnx" if sys.argv[2] == "onnx" else "tflite", int(sys.argv[3]))
+    main("onnx" if sys.argv[1] == "onnx" else "tflite", int(sys.argv[2]))
