@@ -5,7 +5,7 @@
 Plain is `torch.onnx.export(dynamo=True)` (weights inside the file) and `litert_torch.convert` with their defaults, of a
 module that holds the stock ncps cell (`pip install litert-torch onnxscript`). Both sides hold the same weights and end
 in the same probabilities; the largest difference is printed. Latency is the median of single inferences taken in turn,
-one thread. Instructions per image are counted on emulated boards where `EDGELNN_BOARDS` names their folder; they are
+one thread. Instructions per image are counted on emulated boards (`edgelnn boards`) where --boards names some; they are
 exact and no time.
 """
 

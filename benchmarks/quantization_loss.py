@@ -5,7 +5,7 @@
 Trains a published liquid network and a plain CNN on BreastMNIST (with EDGELNN_DATA from there, else downloaded), one
 run a seed, exports every recipe of both formats, and prints for each the bytes and the cost against the float32 file of
 its format, and the AUC and accuracy that it loses against PyTorch on the test split: the mean and the worst of the
-seeds. Costs are latencies here, or with --target instructions on an emulated board (EDGELNN_BOARDS), of the first seed.
+seeds. Costs are latencies here, or with --target instructions on a board (`edgelnn boards`), of the first seed.
 Runs are kept in FOLDER where one is given, and taken up again from there.
 """
 

@@ -16,6 +16,7 @@ from edgelnn.cli import (
     datasets,
     demo,
     doctor,
+    emulated_boards,
     evaluate,
     experiments,
     export,
@@ -73,6 +74,7 @@ app.command("compare", rich_help_panel=JUDGE)(compare.compare)
 app.command("inspect", rich_help_panel=JUDGE)(inspect.inspect)
 app.command("experiments", rich_help_panel=LOOK)(experiments.experiments)
 app.command("datasets", rich_help_panel=LOOK)(datasets.datasets)
+app.command("boards", rich_help_panel=LOOK)(emulated_boards.boards)
 app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from edgelnn.cli.findings import Finding, Verdict, judge_machine, try_runtime
+from edgelnn.cli.findings import Finding, Verdict, judge_boards, judge_machine, try_runtime
 from edgelnn.cli.options import Install, Json, On, RemoteFolder, RemotePython
 from edgelnn.cli.output import Column, build_table, message, print_json, show
 from edgelnn.cli.packages import PURPOSES, Standing, look_up
@@ -37,7 +37,7 @@ def doctor(
         _examine(reach, json)
         return
     machine, state, standings = read_machine(), read_state(), look_up()
-    findings = [*judge_machine(machine, state), *_runtimes(standings)]
+    findings = [*judge_machine(machine, state), *_runtimes(standings), judge_boards()]
     if json:
         print_json(
             {

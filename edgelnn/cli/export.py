@@ -45,7 +45,7 @@ def export(
             "--target",
             "-t",
             metavar="pi3|pi4|pi5",
-            help="Choose by instructions on that board, emulated (EDGELNN_BOARDS), not by latency here.",
+            help="Choose by instructions on that board, emulated (edgelnn boards), not by latency here.",
         ),
     ] = None,
     on: On = None,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgelnn_profiling.machine import Machine
     from edgelnn_profiling.state import State
 
-__all__ = ["Finding", "Verdict", "judge_import", "judge_machine", "try_runtime"]
+__all__ = ["Finding", "Verdict", "judge_boards", "judge_import", "judge_machine", "try_runtime"]
 
 Verdict = Literal["good", "note", "lack", "unknown"]
 TESTED_PYTHON = (3, 11)
@@ -83,6 +83,21 @@ def judge_import(name: str, version: str, returncode: int, stderr: str, mend: st
         said = stderr.strip().splitlines() or ["importing it fails without a word"]
         return Finding(name, "lack", f"{version}: {said[-1]}", mend)
     return Finding(name, "good", f"{version} loads")
+
+
+def judge_boards() -> Finding:
+    """Return whether emulated boards are set up here, or can be."""
+    from edgelnn_profiling.emulation.boards import BOARDS
+    from edgelnn_profiling.emulation.boards_folder import boards_folder
+    from edgelnn_profiling.emulation.making import cannot_be_made_here
+
+    place = boards_folder()
+    ready = [board for board in BOARDS if not place.lacks(board)]
+    if ready:
+        return Finding("boards", "good", f"emulated: {', '.join(ready)}, in {place.path}")
+    if cannot_be_made_here() is not None:
+        return Finding("boards", "unknown", "none are emulated here; edgelnn boards says what it takes")
+    return Finding("boards", "note", "none are emulated, to count instructions on", "edgelnn boards")
 
 
 def _python(machine: Machine) -> Finding:
