@@ -222,6 +222,17 @@ def test_compare_puts_bundles_side_by_side(tiny_bundle: Bundle) -> None:
     assert run_cli("compare", tiny_bundle.folder, tiny_bundle.folder, "--json").json["remarks"] == []
 
 
+def test_compare_puts_figures_of_runs_under_their_headings(tiny_run: Run) -> None:
+    lines = run_cli("compare", tiny_run.folder, tiny_run.folder, "--markdown").out.splitlines()
+    heads, cells = ([cell.strip() for cell in line.split("|")[1:-1]] for line in (lines[2], lines[4]))
+    row = dict(zip(heads, cells, strict=True))
+    val, test = tiny_run.metrics["val"], tiny_run.metrics["test"]
+    assert (row["val AUC"], row["AUC"], row["accuracy"]) == (
+        *(f"{val.auc:.4f}", f"{test.auc:.4f}"),
+        f"{test.accuracy:.4f}",
+    )
+
+
 def test_compare_says_when_runs_were_judged_on_other_data(tiny_run: Run, tmp_path: Path) -> None:
     other = run_cli("train", "phantoms", *SMALL, "--set", "data.difficulty=0.9", "--out", tmp_path / "hard", "--json")
     assert other.code == 0

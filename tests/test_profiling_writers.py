@@ -14,7 +14,7 @@ from edgelnn_profiling import Report, profile
 from edgelnn_profiling.executor import Outcome
 from edgelnn_profiling.writers import write_csv, write_markdown
 from edgelnn_profiling.writers.sentences import doubts_of
-from edgelnn_profiling.writers.tables import tables_of
+from edgelnn_profiling.writers.tables import TextColumn, TextTable, tables_of
 from edgelnn_profiling.writers.units import format_bytes, format_rate, format_seconds
 from tests.profiling_fakes import NOW, FakeExecutor, timing_events
 from tests.small_bundle import make_bundle
@@ -164,6 +164,11 @@ def test_a_row_has_a_cell_for_every_column_also_after_an_error(bundle: Path) -> 
     latency, cost, *_ = tables_of(broken)
     assert latency.rows[0][1:3] == ("not measured", "")
     assert cost.rows[0][2:4] == ("—", "—")
+
+
+def test_a_row_that_does_not_fit_its_headings_is_an_error() -> None:
+    with pytest.raises(ValueError, match="a row of 1 cells for 2 columns"):
+        TextTable("times", "Times", (TextColumn("variant"), TextColumn("p50")), (("a",),))
 
 
 def test_few_samples_and_means_say_so_in_place_of_a_tail(bundle: Path) -> None:

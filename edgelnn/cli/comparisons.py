@@ -77,6 +77,7 @@ def compare_runs(folders: Sequence[Path]) -> Compared:
     columns = (
         TextColumn("run", number=False),
         TextColumn("parameters", spare=3),
+        TextColumn("val AUC", spare=6),
         TextColumn("AUC"),
         TextColumn("accuracy"),
         TextColumn(f"sensitivity{positive}"),

@@ -39,3 +39,13 @@ class TextTable:
     columns: tuple[TextColumn, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse rows that would put figures under headings of others.
+
+        Raises:
+            ValueError: A row has more or fewer cells than there are columns.
+        """
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"{self.title}: got a row of {len(row)} cells for {len(self.columns)} columns: {row}.")
