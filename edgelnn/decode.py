@@ -1,5 +1,7 @@
 """From JSON to frozen dataclasses and back, strictly: every field there, none unknown, every type as declared.
 
+Only fields whose default is None may be missing.
+
 Imports the standard library alone, so that a board can use it. Understood: dataclasses, ``tuple[X, ...]``,
 ``Mapping[str, X]``, ``Literal``, ``X | None``, ``X | tuple[X, ...]``, ``str``, ``int``, ``float`` and ``bool``.
 """
@@ -69,12 +71,13 @@ def decode(kind: type[T], value: object, where: str = "") -> T:
     if not isinstance(value, dict):
         _refuse(where, "an object", value)
     hints = _hints(kind)
-    missing, unknown = hints.keys() - value.keys(), value.keys() - hints.keys()
+    missing, unknown = hints.keys() - value.keys() - _may_be_missing(kind), value.keys() - hints.keys()
     if missing:
         raise DecodeError(f"{_said(where)}lacks {_listed(missing)}")
     if unknown:
         raise DecodeError(f"{_said(where)}holds {_listed(unknown)}, which is not a field of it")
-    return kind(**{name: _decode(hint, value[name], f"{where}.{name}".lstrip(".")) for name, hint in hints.items()})
+    there = {name: hint for name, hint in hints.items() if name in value}
+    return kind(**{name: _decode(hint, value[name], f"{where}.{name}".lstrip(".")) for name, hint in there.items()})
 
 
 def encode(value: object) -> object:
@@ -156,6 +159,11 @@ def _member(arguments: tuple[Any, ...], value: object) -> Any:
 def _hints(kind: type) -> dict[str, Any]:
     hints = get_type_hints(kind)
     return {field.name: hints[field.name] for field in fields(kind)}
+
+
+def _may_be_missing(kind: type) -> set[str]:
+    """Return the fields that are None unless told otherwise: what was written before there were such may be read."""
+    return {field.name for field in fields(kind) if field.default is None}
 
 
 def _refuse(where: str, expected: str, value: object) -> NoReturn:

@@ -4,9 +4,9 @@ Imports numpy and Pillow alone, so that a board can use it.
 
 How a file becomes pixels: the camera's orientation (EXIF) is applied; transparency is laid over black; palettes,
 CMYK, YCbCr, LAB and 1-bit become RGB or grey as Pillow converts them; 16 bits become 8 by ``value / 257``, rounded,
-which keeps black and white where they are; floating point must lie in [0, 1] or be whole numbers in 0..255. The
-result is resized to the asked-for side with Pillow's bicubic filter, which averages where it shrinks, as MedMNIST's
-own images were made.
+which keeps black and white where they are; floating point must lie in [0, 1] or be whole numbers in 0..255. Where that
+is asked for, the result is cropped to its largest bright region (`edgelnn.contour_crop`). Then it is resized to the
+asked-for side with Pillow's bicubic filter, which averages where it shrinks, as MedMNIST's own images were made.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgelnn.array_files import as_pixels
+from edgelnn.contour_crop import ContourCrop
 from edgelnn.errors import DataError
 
 if TYPE_CHECKING:
@@ -71,30 +72,33 @@ class Picture:
 
     Attributes:
         pixels: ``(h, w, c)`` uint8; c is 1 where the file is grey or all its pixels are, else 3.
-        original_size: Width and height in the file, upright.
+        original_size: Width and height of what was resized: the file, upright, or what it was cropped to.
         deep_maximum: Brightest value of a 16-bit file, in 0..65535; None for other files.
+        uncropped: It was to be cropped, and holds nothing to crop it to.
     """
 
     pixels: NDArray[np.uint8]
     original_size: tuple[int, int]
     deep_maximum: int | None = None
+    uncropped: bool = False
 
     def with_channels(self, channels: int) -> NDArray[np.uint8]:
         """Return the pixels with 1 or 3 channels: ``(h, w, channels)`` uint8."""
         return with_channels(self.pixels, channels)
 
 
-def read_image(path: Path, size: tuple[int, int] | None = None) -> Picture:
+def read_image(path: Path, size: tuple[int, int] | None = None, crop: ContourCrop | None = None) -> Picture:
     """Return an image file as pixels.
 
     Args:
         path: The file.
         size: Height and width to resize to; None leaves it as it is.
+        crop: How to cut it down before that; None: not at all.
 
     Raises:
         DataError: It is not an image, damaged, too large, or holds several images.
     """
-    return decode_image(read_image_bytes(path), path, size)
+    return decode_image(read_image_bytes(path), path, size, crop)
 
 
 def read_image_bytes(path: Path) -> bytes:
@@ -115,13 +119,16 @@ def read_image_bytes(path: Path) -> bytes:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
-def decode_image(content: bytes, name: object, size: tuple[int, int] | None = None) -> Picture:
+def decode_image(
+    content: bytes, name: object, size: tuple[int, int] | None = None, crop: ContourCrop | None = None
+) -> Picture:
     """Return the bytes of an image file as pixels.
 
     Args:
         content: The file's bytes.
         name: What to call it in an error.
         size: Height and width to resize to; None leaves it as it is.
+        crop: How to cut it down before that; None: not at all.
 
     Raises:
         DataError: As `read_image`.
@@ -147,7 +154,7 @@ def decode_image(content: bytes, name: object, size: tuple[int, int] | None = No
                 _check_header(image, name)
                 image.load()
                 upright = ImageOps.exif_transpose(image)
-                return _picture(upright, name, size)
+                return _picture(upright, name, size, crop)
     except DataError:
         raise
     except Image.DecompressionBombError as error:
@@ -221,8 +228,7 @@ def _check_header(image: Image.Image, name: object) -> None:
         )
 
 
-def _picture(image: Image.Image, name: object, size: tuple[int, int] | None) -> Picture:
-    original = image.size
+def _picture(image: Image.Image, name: object, size: tuple[int, int] | None, crop: ContourCrop | None) -> Picture:
     deep: int | None = None
     if image.mode == "I" or image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.int64)
@@ -237,9 +243,12 @@ def _picture(image: Image.Image, name: object, size: tuple[int, int] | None) -> 
         pixels = as_pixels(np.asarray(image), str(name))[..., np.newaxis]
     else:
         pixels = _eight_bit(image)
+    cropped = None if crop is None else crop(pixels)
+    pixels = pixels if cropped is None else np.ascontiguousarray(cropped)
+    original = (pixels.shape[1], pixels.shape[0])
     if size is not None:
         pixels = resize_pixels(pixels, size)
-    return Picture(pixels, original, deep)
+    return Picture(pixels, original, deep, uncropped=crop is not None and cropped is None)
 
 
 def _eight_bit(image: Image.Image) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgelnn.array_files import as_pixels, read_npy, read_npz
+from edgelnn.contour_crop import ContourCrop
 from edgelnn.errors import DataError
 from edgelnn.image_files import IMAGE_SUFFIXES, check_deep_pictures, read_image, resize_pixels, with_channels
 from edgelnn.likeness import image_statistics as image_statistics
@@ -26,6 +27,7 @@ __all__ = ["Inputs", "image_statistics", "load_images", "load_inputs", "unlike_t
 ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
 Images = NDArray[np.uint8]
 Array = NDArray[Any]
+Found = tuple[Images, list[tuple[int, int]], list[bool]]
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,14 @@ class Inputs:
     Attributes:
         names: One for each image: its file, and its number where the file holds several.
         images: ``(n, [d,] h, w, c)`` uint8.
-        original_sizes: ``(height, width)`` of each image before it was resized.
+        original_sizes: ``(height, width)`` of each image before it was resized, and after it was cropped.
+        uncropped: Whether each image was to be cropped and holds nothing to crop it to.
     """
 
     names: list[str]
     images: Images
     original_sizes: list[tuple[int, int]]
+    uncropped: list[bool] = field(default_factory=list)
 
 
 def load_images(paths: Iterable[str | Path] | str | Path, *, image_shape: Sequence[int]) -> tuple[list[str], Images]:
@@ -68,8 +72,17 @@ def load_images(paths: Iterable[str | Path] | str | Path, *, image_shape: Sequen
     return inputs.names, inputs.images
 
 
-def load_inputs(paths: Iterable[str | Path] | str | Path, *, image_shape: Sequence[int]) -> Inputs:
-    """Return images in files and folders with what `unlike_training` wants to know; see `load_images`."""
+def load_inputs(
+    paths: Iterable[str | Path] | str | Path, *, image_shape: Sequence[int], crop: ContourCrop | None = None
+) -> Inputs:
+    """Return images in files and folders with what `unlike_training` wants to know; see `load_images`.
+
+    Args:
+        paths: As for `load_images`.
+        image_shape: As for `load_images`.
+        crop: How to cut images down before they are resized, as those that the model was trained on were; arrays that
+            have the size already count as cut down.
+    """
     wanted = tuple(image_shape)
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     if not given:
@@ -77,16 +90,18 @@ def load_inputs(paths: Iterable[str | Path] | str | Path, *, image_shape: Sequen
     names: list[str] = []
     parts: list[Images] = []
     sizes: list[tuple[int, int]] = []
+    uncropped: list[bool] = []
     for file in [file for path in given for file in _files(Path(path).expanduser())]:
         if file.suffix.casefold() in ARRAY_SUFFIXES:
-            images, size = _from_array(file, wanted)
+            images, found, whole = _from_array(file, wanted, crop)
         else:
-            images, size = _from_picture(file, wanted)
+            images, found, whole = _from_picture(file, wanted, crop)
         several = len(images) > 1
         names += [f"{file}[{number}]" if several else str(file) for number in range(len(images))]
         parts.append(images)
-        sizes += [size] * len(images)
-    return Inputs(names, np.concatenate(parts), sizes)
+        sizes += found
+        uncropped += whole
+    return Inputs(names, np.concatenate(parts), sizes, uncropped)
 
 
 def _files(path: Path) -> list[Path]:
@@ -112,28 +127,35 @@ def _files(path: Path) -> list[Path]:
     return sorted(files)
 
 
-def _from_picture(path: Path, wanted: tuple[int, ...]) -> tuple[Images, tuple[int, int]]:
-    """Return one image file as ``(1, h, w, c)``, and its original height and width."""
+def _from_picture(path: Path, wanted: tuple[int, ...], crop: ContourCrop | None) -> Found:
+    """Return one image file as ``(1, h, w, c)``, its size before resizing, and whether it was left uncropped."""
     if len(wanted) == 4:
         raise DataError(
             f"{path} is a single image; the model takes volumes of shape {wanted}. Give it as .npy or .npz."
         )
     height, width, channels = wanted
-    picture = read_image(path, (height, width))
+    picture = read_image(path, (height, width), crop)
     check_deep_pictures([picture], path)
-    return picture.with_channels(channels)[np.newaxis], picture.original_size[::-1]
+    return picture.with_channels(channels)[np.newaxis], [picture.original_size[::-1]], [picture.uncropped]
 
 
-def _from_array(path: Path, wanted: tuple[int, ...]) -> tuple[Images, tuple[int, int]]:
-    """Return the images of an array file as ``(n, [d,] h, w, c)``, and their original height and width."""
+def _from_array(path: Path, wanted: tuple[int, ...], crop: ContourCrop | None) -> Found:
+    """Return the images of an array file as ``(n, [d,] h, w, c)``, and of each what `_from_picture` returns."""
     array, where = _array(path)
     batch = as_pixels(_batch(array, wanted, where), where)
     original = (int(batch.shape[-3]), int(batch.shape[-2]))
+    if len(wanted) == 4 or crop is None or original == wanted[:2]:
+        parts: list[Images | None] = [None] * len(batch)
+        whole = [False] * len(batch)
+    else:
+        parts = [crop(image) for image in batch]
+        whole = [part is None for part in parts]
     if len(wanted) == 4:
-        return batch, original
+        return batch, [original] * len(batch), whole
     height, width, channels = wanted
-    images = [with_channels(resize_pixels(image, (height, width)), channels) for image in batch]
-    return np.stack(images), original
+    images = [image if part is None else np.ascontiguousarray(part) for image, part in zip(batch, parts, strict=True)]
+    sizes = [(int(image.shape[0]), int(image.shape[1])) for image in images]
+    return np.stack([with_channels(resize_pixels(image, (height, width)), channels) for image in images]), sizes, whole
 
 
 def _array(path: Path) -> tuple[Array, str]:

@@ -223,6 +223,12 @@ def _check(manifest: Manifest) -> None:
     _expect(
         all(one > 0 for one in (std if isinstance(std, tuple) else (std,))), "preprocessing.std", std, "more than 0"
     )
+    crop = manifest.preprocessing.crop
+    if crop is not None:
+        sensible = 0 <= crop.threshold <= 254 and 0 <= crop.margin <= 4096 and 0 <= crop.least_area <= 1
+        _expect(
+            sensible, "preprocessing.crop", crop, "a threshold of 0 to 254, a margin of 0 to 4096, an area of 0 to 1"
+        )
     golden = manifest.golden
     _check_file("golden", golden.file, golden.size_bytes, golden.sha256, ".npz")
     _expect(1 <= golden.images <= 10_000, "golden.images", golden.images, "1 to 10000")

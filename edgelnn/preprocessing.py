@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgelnn.contour_crop import ContourCrop
 from edgelnn.errors import DataError
 
 __all__ = ["Layout", "Preprocessing"]
@@ -26,6 +27,8 @@ class Preprocessing:
         image_shape: (h, w, c), or (d, h, w, c) for volumes, of the uint8 images.
         mean: Subtracted after scaling to [0, 1]; one number for every channel, or one for each.
         std: Divided by after that; likewise.
+        crop: How pictures were cut down before they were resized to `image_shape`; None where they were not. It is done
+            where files become pixels, not here.
 
     Raises:
         DataError: There are numbers for more or fewer channels than the images have.
@@ -34,6 +37,7 @@ class Preprocessing:
     image_shape: tuple[int, ...]
     mean: float | tuple[float, ...] = 0.5
     std: float | tuple[float, ...] = 0.5
+    crop: ContourCrop | None = None
 
     def __post_init__(self) -> None:
         """Check that there are as many numbers as channels."""

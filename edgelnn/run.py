@@ -15,7 +15,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,7 +164,8 @@ class Run:
 
         written, data = self.environment.get("preprocessing"), self.experiment.data
         if written is None and data.normalization == "fixed":  # written by an earlier version, or imported without data
-            written = {"image_shape": list(self.image_shape), "mean": data.mean, "std": data.std}
+            crop = None if data.contour_crop is None else asdict(data.contour_crop)
+            written = {"image_shape": list(self.image_shape), "mean": data.mean, "std": data.std, "crop": crop}
         if written is None:
             raise RunFolderError(
                 f"{self.folder} does not say how pixels are normalized: its weights were imported without the data "

@@ -29,6 +29,7 @@ LIGHT_OF_CORE = {
     "edgelnn.array_files",
     "edgelnn.atomic",
     "edgelnn.bundle",
+    "edgelnn.contour_crop",
     "edgelnn.decisions",
     "edgelnn.decode",
     "edgelnn.errors",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgelnn.bundle import Bundle, Variant
+    from edgelnn.contour_crop import ContourCrop
     from edgelnn.data import Dataset, SplitName
     from edgelnn.training.metrics import Metrics
     from edgelnn_profiling.answering import Answers
@@ -131,7 +132,7 @@ def _ask_run(folder: Path, name: str | None, root: Path | None) -> Asked:
     if name is None:
         data = run.load_dataset(root)
     else:
-        data = _load(name, run.image_shape, root, run.class_names, run.positive_class)
+        data = _load(name, run.image_shape, root, run.class_names, run.positive_class, run.preprocessing.crop)
     classifier = run.load_classifier()
     preprocessing = run.preprocessing
     return Asked(
@@ -154,7 +155,8 @@ def _ask_variant(
     """Return a file of a bundle, which answers through its own runtime, here or on a board."""
     manifest = bundle.manifest
     shape = manifest.preprocessing.image_shape
-    data = _load(name or _own_data(bundle), shape, root, manifest.class_names, manifest.positive_class)
+    crop = manifest.preprocessing.crop
+    data = _load(name or _own_data(bundle), shape, root, manifest.class_names, manifest.positive_class, crop)
     if name is None and data.digest != manifest.dataset["digest"]:
         raise DataError(
             f"{data.name} from {data.source} is not the data that {bundle.folder} was made from (another digest). "
@@ -202,6 +204,7 @@ def _load(
     root: Path | None,
     class_names: tuple[str, ...] | None = None,
     positive_class: int | None = None,
+    crop: ContourCrop | None = None,
 ) -> Dataset:
     """Return data by name in the size that a model takes, of the classes it was trained for."""
     from edgelnn.cli.progress import loading_progress
@@ -216,6 +219,7 @@ def _load(
             size=image_shape[0],
             channels=image_shape[-1],
             root=root,
+            crop=crop,
             positive_class=None if class_names is None or positive_class is None else class_names[positive_class],
             progress=progress,
         )

@@ -88,13 +88,20 @@ def _answer(
     from edgelnn.inputs import load_inputs, unlike_training
 
     manifest = bundle.manifest
-    given = load_inputs(inputs, image_shape=manifest.preprocessing.image_shape)
+    crop = manifest.preprocessing.crop
+    given = load_inputs(inputs, image_shape=manifest.preprocessing.image_shape, crop=crop)
     if not manifest.statistics:
         raise BundleError(f"{bundle.folder}: the manifest holds no statistics of the training images. Export again.")
     try:
         notes = unlike_training(given.images, manifest.statistics, given.original_sizes)
     except KeyError as error:
         raise BundleError(f"{bundle.folder}: the manifest's statistics lack {error}. Export the run again.") from error
+    if crop is not None:
+        uncropped = f"no region brighter than {crop.threshold} to crop to: used whole."
+        notes = [
+            " ".join(filter(None, (uncropped if whole else None, note))) or None
+            for whole, note in zip(given.uncropped, notes, strict=True)
+        ]
     with answering(bundle, variant, threads=threads, reach=reach) as answer:
         answers = answer(given.images)
     decisions = _decisions(answers.probabilities, manifest)

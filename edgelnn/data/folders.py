@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,13 @@ from pathlib import Path
 import numpy as np
 
 from edgelnn.array_files import check_memory
+from edgelnn.contour_crop import ContourCrop
 from edgelnn.data.checks import build_dataset, positive_index
 from edgelnn.data.copies import joined_groups, report_copies
 from edgelnn.data.dataset import SPLITS, Dataset, SplitName
 from edgelnn.data.download import Progress
 from edgelnn.data.splitting import SplitPlan
-from edgelnn.errors import ConfigError, DataError
+from edgelnn.errors import ConfigError, DataError, DataWarning
 from edgelnn.image_files import IMAGE_SUFFIXES, Picture, check_deep_pictures, decode_image, read_image_bytes
 
 __all__ = ["load_folder"]
@@ -62,6 +64,7 @@ def load_folder(
     positive_class: str | None,
     plan: SplitPlan,
     progress: Progress | None,
+    crop: ContourCrop | None = None,
 ) -> Dataset:
     """Return a folder of images, one folder a class, as a dataset.
 
@@ -72,6 +75,7 @@ def load_folder(
         positive_class: Name of the class that sensitivity speaks of.
         plan: How to draw the splits that are not given as folders.
         progress: Called with images read and images in all.
+        crop: How to cut every image down before it is resized; None: not at all.
 
     Raises:
         ConfigError: An argument is not valid.
@@ -88,7 +92,7 @@ def load_folder(
     count = sum(map(len, found.values()))
     check_memory(count * size * size * 3, folder)
     everything = [example for examples in found.values() for example in examples]
-    read = dict(zip((example.path for example in everything), _read(everything, size, progress), strict=True))
+    read = dict(zip((example.path for example in everything), _read(everything, size, crop, progress), strict=True))
     pictures = {split: [read[example.path][0] for example in examples] for split, examples in found.items()}
     digests = {split: [read[example.path][1] for example in examples] for split, examples in found.items()}
     labels = {split: np.asarray([example.label for example in part], np.int64) for split, part in found.items()}
@@ -107,7 +111,8 @@ def load_folder(
         class_names=class_names,
         positive_class=positive,
         licence="unknown",
-        source=f"folder {folder.resolve().name}, {count} images resized to {size}x{size}",
+        source=f"folder {folder.resolve().name}, {count} images {'cropped to their contour, then ' if crop else ''}"
+        f"resized to {size}x{size}",
     )
 
 
@@ -210,13 +215,24 @@ def _check_masks(files: list[Path]) -> None:
             )
 
 
-def _read(examples: list[Example], size: int, progress: Progress | None) -> list[tuple[Picture, bytes]]:
-    """Return every example decoded and resized, with the sha256 of its file."""
+def _read(
+    examples: list[Example], size: int, crop: ContourCrop | None, progress: Progress | None
+) -> list[tuple[Picture, bytes]]:
+    """Return every example decoded, cropped and resized, with the sha256 of its file."""
     read = []
     for done, example in enumerate(examples, start=1):
         content = read_image_bytes(example.path)
-        read.append((decode_image(content, example.path, (size, size)), hashlib.sha256(content).digest()))
+        read.append((decode_image(content, example.path, (size, size), crop), hashlib.sha256(content).digest()))
         if progress is not None:
             progress(done, len(examples))
     check_deep_pictures([picture for picture, _ in read], examples[0].path.parent)
+    whole = [example.path for example, (picture, _) in zip(examples, read, strict=True) if picture.uncropped]
+    if crop is not None and whole:
+        warnings.warn(
+            f"{len(whole)} of {len(examples)} images have no region brighter than {crop.threshold} that covers "
+            f"{crop.least_area:.0%} of them, and are used whole; the first is {whole[0]}. Look at them, or lower "
+            "data.crop_threshold.",
+            DataWarning,
+            stacklevel=2,
+        )
     return read

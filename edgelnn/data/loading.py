@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgelnn.contour_crop import ContourCrop
 from edgelnn.data.arrays import load_npz
 from edgelnn.data.catalogue import IDX_SETS, PHANTOMS, DatasetInfo, dataset_info, unknown_name
 from edgelnn.data.checks import positive_index
@@ -36,6 +37,7 @@ def load_dataset(
     test: float = 0.15,
     split_seed: int = 0,
     difficulty: float = 0.5,
+    crop: ContourCrop | None = None,
     download: bool = True,
     progress: Progress | None = None,
 ) -> Dataset:
@@ -56,6 +58,7 @@ def load_dataset(
         test: Share held out for test, where the data come without.
         split_seed: Of that draw; for phantoms, of the images.
         difficulty: Of phantoms: 0 easy, 1 as hard as they get.
+        crop: Class folders: how to cut images down before they are resized.
         download: Whether to download a MedMNIST file that is in no folder.
         progress: Called with what is done and what there is in all: bytes downloaded, or images read.
 
@@ -74,8 +77,9 @@ def load_dataset(
         path = _path(name, folder)
         info = official_copy(path, size)
         if info is None:
-            return _load_path(path, size, channels, positive_class, plan, progress)
+            return _load_path(path, size, channels, positive_class, plan, progress, crop)
         folder = path.parent
+    _refuse_crop(crop, name)
     if channels not in (None, info.channels):
         raise ConfigError(f"got channels={channels}; {name} has {info.channels}. Leave it out.")
     if info in IDX_SETS:
@@ -93,17 +97,24 @@ def _load_path(
     positive_class: str | None,
     plan: SplitPlan,
     progress: Progress | None,
+    crop: ContourCrop | None,
 ) -> Dataset:
     """Return your own data, by what the path is."""
     if path.is_dir() and not is_idx_folder(path):
         return load_folder(
-            path, size=size, channels=channels, positive_class=positive_class, plan=plan, progress=progress
+            path, size=size, channels=channels, positive_class=positive_class, plan=plan, progress=progress, crop=crop
         )
+    _refuse_crop(crop, path)
     load = load_idx if path.is_dir() else load_npz
     dataset = load(path, size=size, positive_class=positive_class, plan=plan)
     if channels not in (None, dataset.image_shape[-1]):
         raise ConfigError(f"got channels={channels}; {path} has {dataset.image_shape[-1]}. Leave it out.")
     return dataset
+
+
+def _refuse_crop(crop: ContourCrop | None, name: object) -> None:
+    if crop is not None:
+        raise ConfigError(f"got a contour crop for {name}; only class folders are cropped. Leave data.crop out.")
 
 
 def _path(name: str, root: Path | None) -> Path:

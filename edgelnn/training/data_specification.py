@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from edgelnn.contour_crop import ContourCrop
 from edgelnn.models.fields import Probability, Specification
 
 __all__ = ["AugmentSpec", "DataSpec", "Fraction"]
@@ -24,6 +25,9 @@ class DataSpec(Specification):
         size: Side of the images in pixels (MedMNIST: one of the published sizes; folders: resized to it).
         root: Folder to look for and download to; left out: `EDGELNN_DATA` or medmnist's own.
         channels: 1 (grey) or 3 (RGB) for class folders; left out: grey where every image is.
+        crop: ``contour``: images in class folders are cut down to their largest region brighter than `crop_threshold`
+            (such as a head before black), with a margin of `crop_margin` pixels, before they are resized; `predict`
+            does the same. Dark scans need a lower threshold.
         positive_class: Name of the class that sensitivity and specificity speak of; left out: the dataset's own.
         validation, test: Fractions held out of data that come without splits.
         split_seed: Seed of that split.
@@ -38,6 +42,9 @@ class DataSpec(Specification):
     size: Annotated[int, Field(ge=8, le=1024)] = 28
     root: str | None = None
     channels: Literal[1, 3] | None = None
+    crop: Literal["none", "contour"] = "none"
+    crop_threshold: Annotated[int, Field(ge=0, le=254)] = 45
+    crop_margin: Annotated[int, Field(ge=0, le=4096)] = 0
     positive_class: str | None = None
     validation: Fraction = 0.15
     test: Fraction = 0.15
@@ -46,6 +53,11 @@ class DataSpec(Specification):
     std: Positive | list[Positive] = 0.5
     normalization: Literal["fixed", "training", "imagenet"] = "fixed"
     difficulty: Share = 0.5
+
+    @property
+    def contour_crop(self) -> ContourCrop | None:
+        """How images are cropped, None where they are not."""
+        return ContourCrop(self.crop_threshold, self.crop_margin) if self.crop == "contour" else None
 
 
 class AugmentSpec(Specification):

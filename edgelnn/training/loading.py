@@ -124,6 +124,7 @@ def load_experiment_dataset(
         test=data.test,
         split_seed=data.split_seed,
         difficulty=data.difficulty,
+        crop=data.contour_crop,
         download=download,
         progress=progress,
     )

@@ -53,7 +53,7 @@ def build_preprocessing(data: DataSpec, dataset: Dataset) -> Preprocessing:
                     'folders set data.channels=3; else use "training", or "fixed" with a mean of 0.449 and a std of '
                     "0.226, ImageNet's over all channels."
                 )
-    return Preprocessing(dataset.image_shape, _plain(mean), _plain(std))
+    return Preprocessing(dataset.image_shape, _plain(mean), _plain(std), data.contour_crop)
 
 
 def channel_statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:

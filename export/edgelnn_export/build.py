@@ -140,7 +140,11 @@ def build_bundle(
             choice=choice,
         )
         files = {trial.check.candidate.file: trial.data for trial in kept}
-        files |= {GOLDEN_FILE: golden, PREDICT_FILE: predict_source(), README_FILE: compose_readme(manifest).encode()}
+        files |= {
+            GOLDEN_FILE: golden,
+            PREDICT_FILE: predict_source(crops=preprocessing.crop is not None),
+            README_FILE: compose_readme(manifest).encode(),
+        }
         files[MANIFEST_FILE] = manifest.to_json().encode()
         for name, data in files.items():
             (partial / name).write_bytes(data)

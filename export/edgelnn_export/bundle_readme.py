@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from edgelnn.bundle import Manifest, Rejected, Variant
+from edgelnn.preprocessing import Preprocessing
 
 __all__ = ["compose_readme"]
 
@@ -39,6 +40,7 @@ def compose_readme(manifest: Manifest) -> str:
         "",
         "## Input and output",
         "",
+        *_crop(rules),
         f"Input `image` is made from {shape} ({axes}) pixels in 0..255:",
         f"`(pixels / 255 - {_numbers(rules.mean)}) / {_numbers(rules.std)}` as float32. ONNX files take the channels "
         "first,",
@@ -92,6 +94,18 @@ def _listed(names: Sequence[str]) -> str:
 
 def _counts(parameters: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in parameters.items())
+
+
+def _crop(rules: Preprocessing) -> list[str]:
+    """Return how image files are cropped before they are resized, where they are."""
+    if rules.crop is None:
+        return []
+    return [
+        f"Images are first cropped to the box around their largest region brighter than {rules.crop.threshold} of 255 "
+        f"(margin {rules.crop.margin} pixels; used whole where the box covers less than {rules.crop.least_area:.0%}),",
+        "then resized; `predict.py` does so with image files, not with arrays.",
+        "",
+    ]
 
 
 def _numbers(values: float | tuple[float, ...]) -> str:

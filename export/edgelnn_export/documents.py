@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import platform
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Final
 import edgelnn
 from edgelnn.bundle import Golden, Manifest, ModelFacts, Rejected, Variant
 from edgelnn.choice import Choice
+from edgelnn.errors import ExportError
 from edgelnn.inputs import image_statistics
 from edgelnn.models import count_parameters, describe
 from edgelnn.run import Run
@@ -24,6 +26,7 @@ __all__ = ["PREDICT_FILE", "README_FILE", "compose_manifest", "predict_source"]
 
 PREDICT_FILE: Final = "predict.py"
 README_FILE: Final = "README.md"
+_CROP_MARK: Final = "contour_box = None  # replaced by edgelnn/contour_crop.py where the model takes cropped images"
 _PACKAGES: Final = ("torch", "ncps", "numpy", "onnx", "onnxruntime", "ai-edge-litert", "ai-edge-quantizer")
 
 
@@ -95,9 +98,25 @@ def compose_manifest(
     )
 
 
-def predict_source() -> bytes:
-    """Return ``predict.py``: the same in every bundle."""
-    return (resources.files("edgelnn_export") / "templates" / PREDICT_FILE).read_bytes()
+def predict_source(*, crops: bool = False) -> bytes:
+    """Return ``predict.py``: the same in every bundle, save that our functions that crop are in it where they are used.
+
+    Args:
+        crops: The model takes images that were cropped.
+    """
+    source = (resources.files("edgelnn_export") / "templates" / PREDICT_FILE).read_text("utf-8")
+    if not crops:
+        return source.encode()
+    ours = (resources.files("edgelnn") / "contour_crop.py").read_text("utf-8")
+    parts = [
+        ast.get_source_segment(ours, node)
+        for node in ast.parse(ours).body
+        if isinstance(node, ast.FunctionDef)
+        or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).isupper())
+    ]
+    if source.count(_CROP_MARK) != 1 or None in parts:
+        raise ExportError(f"the template of {PREDICT_FILE} has no place for the functions that crop.")
+    return source.replace(_CROP_MARK, "\n\n\n".join(part for part in parts if part)).encode()
 
 
 def _versions() -> dict[str, str]:

@@ -9,6 +9,8 @@ Needs numpy and one runtime: onnxruntime for .onnx files; ai-edge-litert or tfli
 Everything else it needs to know is in manifest.json. Not a medical device.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import os
@@ -18,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
+contour_box = None  # replaced by edgelnn/contour_crop.py where the model takes cropped images
 
 
 def load_model(path):
@@ -59,8 +62,11 @@ def preprocess(pixels, manifest, layout):
     return np.ascontiguousarray(np.moveaxis(x, -1, 1)) if layout == "channels_first" else x
 
 
-def load_pixels(path, shape):
-    """Return a list of (name, image) of a file, each image uint8 of the shape that the model takes."""
+def load_pixels(path, shape, crop):
+    """Return a list of (name, image) of a file, each image uint8 of the shape that the model takes.
+
+    Image files become pixels as those did that the model was trained on; arrays have to be such pixels.
+    """
     if path.suffix in (".npy", ".npz"):
         return load_arrays(path, shape)
     if len(shape) == 4:
@@ -74,7 +80,16 @@ def load_pixels(path, shape):
         image = ImageOps.exif_transpose(opened)
         if image.mode.startswith(("I", "F")):
             sys.exit(f"{path}: has {image.mode} pixels; convert it to 8 bits first, all images alike")
-        image = image.convert("L" if channels == 1 else "RGB").resize((width, height), Image.Resampling.BICUBIC)
+        if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+            image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image.convert("RGBA"))
+        image = image.convert("RGB")
+        if crop:
+            box = contour_box(np.asarray(image, np.uint8), **crop)
+            if box is None:
+                print(f"{path}: no region brighter than {crop['threshold']} to crop to: used whole", file=sys.stderr)
+            else:
+                image = image.crop((box[2], box[0], box[3], box[1]))
+        image = image.resize((width, height), Image.Resampling.BICUBIC).convert("L" if channels == 1 else "RGB")
     return [(path.name, np.asarray(image, np.uint8).reshape(shape))]
 
 
@@ -145,7 +160,8 @@ def main():
         if not path.is_file():
             parser.error(f"{path} is not a file")
         try:
-            images = load_pixels(path, tuple(manifest["preprocessing"]["image_shape"]))
+            rules = manifest["preprocessing"]
+            images = load_pixels(path, tuple(rules["image_shape"]), rules["crop"])
         except (OSError, ValueError, KeyError) as error:
             sys.exit(f"{path}: cannot be read as images: {error}")
         for label, image in images:
