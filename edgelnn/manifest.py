@@ -249,6 +249,8 @@ def _check_variant(manifest: Manifest, variant: Variant, where: str) -> None:
     batch = given[:1]
     fits = batch in ((1,), (-1,)) and given[1:] == made
     _expect(fits, f"{where}.input.shape", given, f"1 or -1 (any batch), then {made} as the preprocessing makes it")
+    wanted = manifest.preprocessing.input_type
+    _expect(variant.input.dtype == wanted, f"{where}.input.dtype", variant.input.dtype, f"{wanted}, as preprocessed")
     answers = (*batch, manifest.outputs)
     _expect(variant.output.shape == answers, f"{where}.output.shape", variant.output.shape, f"{answers}")
     for tensor, name in ((variant.input, "input"), (variant.output, "output")):

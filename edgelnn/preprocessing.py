@@ -6,17 +6,33 @@ Imports numpy alone, so that a board can use it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgelnn.contour_crop import ContourCrop
-from edgelnn.errors import DataError
+from edgelnn.errors import ConfigError, DataError
 
-__all__ = ["Layout", "Preprocessing"]
+__all__ = ["InputType", "Layout", "Preprocessing", "find_input_type"]
 
 Layout = Literal["channels_first", "channels_last"]
+InputType = Literal["float32", "uint8"]
+
+
+def find_input_type(name: str) -> InputType:
+    """Return a type of input by name.
+
+    Raises:
+        ConfigError: There is none of that name.
+
+    >>> find_input_type("uint8")
+    'uint8'
+    """
+    for known in get_args(InputType):
+        if name == known:
+            return cast("InputType", known)
+    raise ConfigError(f"got the input type {name!r}; expected {' or '.join(get_args(InputType))}.")
 
 
 @dataclass(frozen=True)
@@ -29,6 +45,7 @@ class Preprocessing:
         std: Divided by after that; likewise.
         crop: How pictures were cut down before they were resized to `image_shape`; None where they were not. It is done
             where files become pixels, not here.
+        input_type: ``uint8`` where the model takes pixels as they are, and does the rest itself.
 
     Raises:
         DataError: There are numbers for more or fewer channels than the images have.
@@ -38,6 +55,7 @@ class Preprocessing:
     mean: float | tuple[float, ...] = 0.5
     std: float | tuple[float, ...] = 0.5
     crop: ContourCrop | None = None
+    input_type: InputType = "float32"
 
     def __post_init__(self) -> None:
         """Check that there are as many numbers as channels."""
@@ -57,7 +75,7 @@ class Preprocessing:
         *space, channels = self.image_shape
         return (channels, *space) if layout == "channels_first" else (*space, channels)
 
-    def __call__(self, images: NDArray[np.uint8], layout: Layout = "channels_first") -> NDArray[np.float32]:
+    def __call__(self, images: NDArray[np.uint8], layout: Layout = "channels_first") -> NDArray[Any]:
         """Return model inputs.
 
         Args:
@@ -65,7 +83,7 @@ class Preprocessing:
             layout: Where the channel axis goes.
 
         Returns:
-            (n, c, [d,] h, w) or (n, [d,] h, w, c) float32.
+            (n, c, [d,] h, w) or (n, [d,] h, w, c) of `input_type`.
 
         Raises:
             DataError: The images are not uint8 or not of `image_shape`.
@@ -80,6 +98,8 @@ class Preprocessing:
                 f"got images of shape {tuple(images.shape[1:])}; "
                 f"the model takes {self.image_shape} ([depth,] height, width, channels)."
             )
-        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
-        scaled = (images.astype(np.float32) / np.float32(255) - mean) / std
-        return np.ascontiguousarray(np.moveaxis(scaled, -1, 1)) if layout == "channels_first" else scaled
+        values: NDArray[Any] = images
+        if self.input_type == "float32":
+            mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
+            values = (images.astype(np.float32) / np.float32(255) - mean) / std
+        return np.ascontiguousarray(np.moveaxis(values, -1, 1) if layout == "channels_first" else values)

@@ -93,5 +93,6 @@ def load_model(path: Path, preprocessing: Preprocessing | None = None, *, thread
     layout: Layout = "channels_first" if runtime.format == "onnx" else "channels_last"
     if preprocessing is None:
         shape = runtime.input.shape[1:]
-        preprocessing = Preprocessing((*shape[1:], shape[0]) if layout == "channels_first" else shape)
+        image_shape = (*shape[1:], shape[0]) if layout == "channels_first" else shape
+        preprocessing = Preprocessing(image_shape, input_type="uint8" if runtime.input.dtype == "uint8" else "float32")
     return LoadedModel(runtime, preprocessing, layout)

@@ -67,6 +67,10 @@ def export(
             help="size: write recurrences as loops where that makes a smaller file; they run slower.",
         ),
     ] = "latency",
+    input_type: Annotated[
+        str,
+        typer.Option("--input", metavar="float32|uint8", help="uint8: files take pixels as they are, 0 to 255."),
+    ] = "float32",
     out: Out = None,
     force: Force = False,
     json: Json = False,
@@ -98,6 +102,7 @@ def export(
         measure=measure,
         meter=None if reach is None else _meter_on(reach, wanted),
         optimize=optimize,
+        input_type=input_type,
     )
     message()
     if json:

@@ -12,6 +12,7 @@ from edgelnn.atomic import new_folder_atomically
 from edgelnn.bundle import MANIFEST_FILE, Bundle
 from edgelnn.choice import Choice
 from edgelnn.errors import ExportError, ParityError, WriteError
+from edgelnn.preprocessing import find_input_type
 from edgelnn.run import Run
 from edgelnn_export.bundle_readme import compose_readme
 from edgelnn_export.costs import CostMeter, instructions_on, latency_here, no_cost
@@ -49,6 +50,7 @@ def build_bundle(
     measure: bool = True,
     meter: CostMeter | None = None,
     optimize: str = "latency",
+    input_type: str = "float32",
 ) -> Bundle:
     """Write a bundle of a trained model and return it.
 
@@ -74,16 +76,17 @@ def build_bundle(
             same every time.
         meter: Measures costs in another way.
         optimize: ``latency``, or ``size``: write recurrences as loops where that makes a smaller file.
+        input_type: ``float32``, or ``uint8``: files take pixels as they are, 0 to 255.
 
     Raises:
-        ConfigError: A format or recipe, or what to optimize for, is unknown.
+        ConfigError: A format, recipe or type of input, or what to optimize for, is unknown.
         ParityError: float32, or a candidate asked for by name, is not the model; nothing is written.
         ExportError: One of those could not be made; nothing is written.
         DataError: The run's data is not to be found, or has changed.
         ProfileError: There are no emulated boards.
         WriteError: The folder cannot be written, is there without `force`, or holds something else.
     """
-    optimized_for = find_optimize(optimize)
+    optimized_for, taken = find_optimize(optimize), find_input_type(input_type)
     listener = listener or ExportListener()
     candidates = choose_candidates(formats, quantize=quantize, recipes=recipes)
     if meter is None:
@@ -91,10 +94,10 @@ def build_bundle(
     _refuse_foreign_files(Path(folder))
     with new_folder_atomically(folder, force, markers=(MANIFEST_FILE,)) as partial:
         dataset, classifier, preprocessing = run.load_dataset(), run.load_classifier(), run.preprocessing
-        judge = Judge.appoint(classifier, dataset, preprocessing, run.threshold)
+        judge = Judge.appoint(classifier, dataset, preprocessing, run.threshold, input_type=taken)
         maker = Maker(
             classifier,
-            preprocessing,
+            judge.preprocessing,
             calibration_images(dataset["train"]),
             lambda data, model_format: loss_on_validation(judge, data, model_format),
             optimize=optimized_for,

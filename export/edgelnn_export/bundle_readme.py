@@ -42,8 +42,7 @@ def compose_readme(manifest: Manifest) -> str:
         "",
         *_crop(rules),
         f"Input `image` is made from {shape} ({axes}) pixels in 0..255:",
-        f"`(pixels / 255 - {_numbers(rules.mean)}) / {_numbers(rules.std)}` as float32. ONNX files take the channels "
-        "first,",
+        f"{_made(rules)}. ONNX files take the channels first,",
         "TFLite files last; the first axis counts images.",
         f"Output `probabilities` has {manifest.outputs} number{'s' if manifest.outputs > 1 else ''} an image "
         f"({manifest.output_kind}{_sigmoid(manifest)}).",
@@ -106,6 +105,13 @@ def _crop(rules: Preprocessing) -> list[str]:
         "then resized; `predict.py` does so with image files, not with arrays.",
         "",
     ]
+
+
+def _made(rules: Preprocessing) -> str:
+    """Return in words how the input is made from pixels."""
+    if rules.input_type == "uint8":
+        return "as they are, uint8; the files do the rest"
+    return f"`(pixels / 255 - {_numbers(rules.mean)}) / {_numbers(rules.std)}` as float32"
 
 
 def _numbers(values: float | tuple[float, ...]) -> str:

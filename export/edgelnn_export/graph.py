@@ -17,6 +17,7 @@ with defaults where they have one:
     add, subtract, multiply, divide, maximum     x, y; broadcast as in numpy
     relu, tanh, sigmoid, softmax, hard_swish, hard_sigmoid, exp, log, abs     x; softmax over the last axis,
                  hard_sigmoid is clip(x/6 + 1/2, 0, 1) and hard_swish x times that
+    pixels       the graph's input of uint8, as float32
     reshape      x [shape: of the result for a batch of 1; axis 0 scales with the batch]
     transpose    x [permutation: axis 0 stays first]
     concat       x, y, … [axis]
@@ -73,7 +74,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgelnn.errors import ExportError
-from edgelnn.preprocessing import Layout
+from edgelnn.preprocessing import InputType, Layout
 from edgelnn_export.operators import Shape, infer_shapes
 
 __all__ = ["Array", "Body", "Graph", "Node", "all_nodes"]
@@ -120,6 +121,7 @@ class Graph:
         constants: Weights and tables by name, float32. Equal arrays stand here once.
         shapes: Of every value (not constant) by name, for a batch of 1. Values of loop bodies stand in the body.
         layout: Where the channel axis of feature maps is.
+        input_type: ``float32``, or ``uint8``; `pixels` alone reads the latter.
     """
 
     input: str
@@ -128,6 +130,7 @@ class Graph:
     constants: Mapping[str, Array]
     shapes: Mapping[str, Shape]
     layout: Layout
+    input_type: InputType = "float32"
 
     def checked(self) -> Graph:
         """Return this graph, having held it to the rules of this module.
@@ -144,6 +147,9 @@ class Graph:
                 raise ExportError(
                     f"got a number that is not finite in constant {name!r}; are the trained weights finite?"
                 )
+        readers = {node.op == "pixels" for node in self.nodes if self.input in node.inputs}
+        if readers - {self.input_type == "uint8"}:
+            raise ExportError(f"got an input of {self.input_type}; pixels, and nothing else, reads one of uint8.")
         used = _check_nodes(self.nodes, (self.input,), self.shapes, self.constants, self.layout)
         if self.output not in self.shapes:
             raise ExportError(f"got the output {self.output!r}, which no node gives.")

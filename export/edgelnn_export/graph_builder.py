@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from edgelnn.preprocessing import Layout
+from edgelnn.preprocessing import InputType, Layout
 from edgelnn_export.graph import Array, Body, Graph, Node, all_nodes
 from edgelnn_export.operators import Shape, infer_shapes
 
@@ -29,8 +29,15 @@ class GraphBuilder:
     """
 
     def __init__(
-        self, input_shape: Shape, layout: Layout, *, input: str = "image", parent: GraphBuilder | None = None
+        self,
+        input_shape: Shape,
+        layout: Layout,
+        *,
+        input: str = "image",
+        input_type: InputType = "float32",
+        parent: GraphBuilder | None = None,
     ) -> None:
+        self.input_type: InputType = input_type
         self.layout = layout
         self.input = input
         self.part: str = parent.part if parent else ""
@@ -231,7 +238,7 @@ class GraphBuilder:
         shapes = {name if value == output else value: shape for value, shape in self.shapes.items() if value in made}
         used = {value for node in all_nodes(nodes) for value in node.inputs}
         constants = {value: array for value, array in self.constants.items() if value in used}
-        return Graph(self.input, name, nodes, constants, shapes, self.layout).checked()
+        return Graph(self.input, name, nodes, constants, shapes, self.layout, self.input_type).checked()
 
 
 def _live_nodes(nodes: Sequence[Node], output: str) -> list[Node]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgelnn.errors import ModelFileError, UnsupportedModelError
+from edgelnn.preprocessing import find_input_type
 from edgelnn.run import Run
 from edgelnn_export.formats.values import FileValues
 from edgelnn_export.graph import Graph, Node
@@ -26,6 +27,7 @@ from edgelnn_export.making import LAYOUTS
 from edgelnn_export.reference_evaluator import evaluate_values
 from edgelnn_export.selection import golden_images
 from edgelnn_profiling.model_files import check_model
+from edgelnn_profiling.runtimes import load_runtime
 
 __all__ = ["LayerError", "layer_errors"]
 
@@ -71,10 +73,14 @@ def layer_errors(path: Path, run: Run) -> tuple[LayerError, ...]:
     layout = LAYOUTS[model_format]
     classifier = run.load_classifier()
     content = path.read_bytes()
+    taken = find_input_type(load_runtime(path).input.dtype)
+    preprocessing = replace(run.preprocessing, input_type=taken)
     best: tuple[int, Graph, FileValues] | None = None
     for optimize in get_args(Optimize):
         try:
-            graph = lower(classifier, layout=layout, target=model_format, optimize=optimize)
+            graph = lower(
+                classifier, layout=layout, target=model_format, optimize=optimize, preprocessing=preprocessing
+            )
         except UnsupportedModelError:
             continue  # there is no such form of this model, so the file is not of it
         values = FileValues.of(content, graph, model_format)
@@ -82,7 +88,7 @@ def layer_errors(path: Path, run: Run) -> tuple[LayerError, ...]:
         if best is None or found > best[0]:
             best = (found, graph, values)
     images = golden_images(run.load_dataset()["val"])
-    inputs = run.preprocessing(images, layout)
+    inputs = preprocessing(images, layout)
     if best is None or best[0] < 2:
         raise _stranger(path, run)
     values = best[2]

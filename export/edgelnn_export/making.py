@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class Maker:
 
     Args:
         classifier: The trained model.
-        preprocessing: From pixels to its input.
+        preprocessing: From pixels to what files take.
         calibration: Images to calibrate static recipes on: (n, [d,] h, w, c) uint8.
         judge: Says what a file loses on the validation split: by that, calibrations and the layers of a mixed file are
             chosen. Without it ranges go from minimum to maximum, and a mixed file is quantized wherever it can be.
@@ -125,7 +125,7 @@ class Maker:
         self.calibrations += trials
         return best
 
-    def _preprocess(self, layout: Layout) -> NDArray[np.float32]:
+    def _preprocess(self, layout: Layout) -> NDArray[Any]:
         return self._preprocessing(self._images, layout)
 
     def float32_bytes(self, model_format: ModelFormat) -> int:
@@ -133,7 +133,13 @@ class Maker:
         return len(self._float32(model_format))
 
     def _graph(self, model_format: ModelFormat) -> Graph:
-        return lower(self._classifier, layout=LAYOUTS[model_format], target=model_format, optimize=self._optimize)
+        return lower(
+            self._classifier,
+            layout=LAYOUTS[model_format],
+            target=model_format,
+            optimize=self._optimize,
+            preprocessing=self._preprocessing,
+        )
 
     def _write(self, model_format: ModelFormat) -> bytes:
         graph = self.graph(model_format)

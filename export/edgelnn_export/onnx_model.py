@@ -1,8 +1,8 @@
 """From a graph to the bytes of an ONNX file.
 
-The file holds its weights, no external data, no documentation strings and no metadata. It takes `image` float32
-(n, c, [d,] h, w) and gives `probabilities` float32 (n, outputs). It is of IR version 8 and opset 17, which ONNX Runtime
-loads from 1.13 on. The same graph gives the same bytes.
+The file holds its weights, no external data, no documentation strings and no metadata. It takes `image` float32 or
+uint8 (n, c, [d,] h, w) and gives `probabilities` float32 (n, outputs). It is of IR version 8 and opset 17, which ONNX
+Runtime loads from 1.13 on. The same graph gives the same bytes.
 """
 
 from __future__ import annotations
@@ -54,15 +54,17 @@ def write_onnx(graph: Graph, *, batch: int | None = None) -> bytes:
         raise ExportError(f"got batch={batch}; expected a positive number, or None for any.")
     assembly = write_graph(graph, batch)
 
-    def described(name: str, shape: tuple[int, ...]) -> ValueInfoProto:
+    def described(name: str, shape: tuple[int, ...], dtype: int = TensorProto.FLOAT) -> ValueInfoProto:
         times = shape[0] * batch if batch else ("batch" if shape[0] == 1 else None)
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, [times, *shape[1:]])
+        return helper.make_tensor_value_info(name, dtype, [times, *shape[1:]])
+
+    taken = TensorProto.UINT8 if graph.input_type == "uint8" else TensorProto.FLOAT
 
     model = helper.make_model(
         helper.make_graph(
             assembly.nodes,
             "edgelnn",
-            [described(INPUT, tuple(graph.shapes[graph.input]))],
+            [described(INPUT, tuple(graph.shapes[graph.input]), taken)],
             [described(OUTPUT, tuple(graph.shapes[graph.output]))],
             assembly.initializers(),
         ),

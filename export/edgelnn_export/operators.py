@@ -274,7 +274,7 @@ OPERATORS: Final[Mapping[str, Operator]] = {
     **{op: Operator(_binary, {}) for op in ("add", "subtract", "multiply", "divide", "maximum")},
     **{
         op: Operator(_same, {})
-        for op in ("relu", "tanh", "sigmoid", "softmax", "hard_swish", "hard_sigmoid", "exp", "log", "abs")
+        for op in ("pixels", "relu", "tanh", "sigmoid", "softmax", "hard_swish", "hard_sigmoid", "exp", "log", "abs")
     },
     "reshape": Operator(_reshape, {"shape": REQUIRED}),
     "transpose": Operator(_transpose, {"permutation": REQUIRED}),

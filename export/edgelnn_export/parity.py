@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edgelnn.data.dataset import Dataset, Split
 from edgelnn.decisions import class_probabilities, decide
 from edgelnn.errors import ModelFileError
-from edgelnn.preprocessing import Layout, Preprocessing
+from edgelnn.preprocessing import InputType, Layout, Preprocessing
 from edgelnn.training.metrics import evaluate_predictions
 from edgelnn_export.selection import golden_images, random_images
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_AUC_DROP", "PARITY_TOLERANCE", "Answers", "Judge", "answer", "ask", "reason_to_reject"]
 
-PARITY_TOLERANCE: Final = 1e-4
+PARITY_TOLERANCE: Final = 1e-5
 MAX_AUC_DROP: Final = 0.02
 _NOISE_IMAGES: Final = 16
 _NOISE_SEED: Final = 1
@@ -70,7 +70,7 @@ class Judge:
     Attributes:
         classifier: The trained model.
         dataset: What it was trained on.
-        preprocessing: From pixels to the model's input.
+        preprocessing: From pixels to what files take.
         golden: Inputs that travel with the bundle, and the model's answers to them.
         noise: More inputs, and the model's answers to them.
         validation: The model's answers to the validation split.
@@ -87,15 +87,21 @@ class Judge:
 
     @classmethod
     def appoint(
-        cls, classifier: Classifier, dataset: Dataset, preprocessing: Preprocessing, threshold: float = 0.5
+        cls,
+        classifier: Classifier,
+        dataset: Dataset,
+        preprocessing: Preprocessing,
+        threshold: float = 0.5,
+        *,
+        input_type: InputType = "float32",
     ) -> Judge:
-        """Return a judge, having asked the model (in evaluation mode)."""
+        """Return a judge, having asked the model (in evaluation mode); files take inputs of `input_type`."""
         golden = golden_images(dataset["val"])
         noise = random_images(_NOISE_IMAGES, preprocessing.image_shape, seed=_NOISE_SEED)
         return cls(
             classifier,
             dataset,
-            preprocessing,
+            replace(preprocessing, input_type=input_type),
             (golden, ask(classifier, golden, preprocessing)),
             (noise, ask(classifier, noise, preprocessing)),
             ask(classifier, dataset["val"].images, preprocessing),

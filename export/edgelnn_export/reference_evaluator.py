@@ -244,6 +244,7 @@ _COMPUTE: Final[Mapping[str, Callable[[Sequence[Floats], Attributes], Floats | l
     "subtract": lambda i, a: i[0] - i[1],
     "multiply": lambda i, a: i[0] * i[1],
     "divide": lambda i, a: i[0] / i[1],
+    "pixels": lambda i, a: i[0],
     "maximum": lambda i, a: np.maximum(i[0], i[1]),
     "relu": lambda i, a: np.maximum(i[0], 0),
     "tanh": lambda i, a: np.tanh(i[0]),

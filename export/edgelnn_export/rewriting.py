@@ -16,12 +16,13 @@ Rule = Callable[[GraphBuilder, Node, Sequence[str | Array]], Sequence[str] | Non
 node's outputs are now, or None for a node to be left as it is."""
 
 
-def rewritten(graph: Graph, rule: Rule) -> Graph:
+def rewritten(graph: Graph, rule: Rule, begin: Callable[[GraphBuilder], str] | None = None) -> Graph:
     """Return a graph in which a rule has replaced nodes; nodes that nobody reads any more are left out.
 
     Args:
         graph: With or without loops; the rule sees the nodes in their bodies too.
         rule: Writes what replaces a node.
+        begin: Where the input becomes one of uint8: writes what stands for it from there on, and returns its name.
 
     >>> import numpy as np
     >>> b = GraphBuilder((1, 2), "channels_first")
@@ -30,8 +31,9 @@ def rewritten(graph: Graph, rule: Rule) -> Graph:
     >>> [node.op for node in rewritten(graph, rule).nodes]
     ['abs']
     """
-    builder = GraphBuilder(graph.shapes[graph.input], graph.layout, input=graph.input)
-    names = {graph.input: graph.input}
+    input_type = "uint8" if begin else graph.input_type
+    builder = GraphBuilder(graph.shapes[graph.input], graph.layout, input=graph.input, input_type=input_type)
+    names = {graph.input: begin(builder) if begin else graph.input}
     _copy(builder, graph.nodes, names, graph.constants, rule)
     return builder.finish(names[graph.output], graph.output)
 

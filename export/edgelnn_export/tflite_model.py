@@ -1,9 +1,9 @@
 """From a graph to the bytes of a TFLite file.
 
-The file holds its weights and no metadata. It takes `image` float32 (n, [d,] h, w, c) and gives `probabilities`
-float32 (n, outputs), by these names also in its one signature, for any n after `resize_tensor_input`. A file with a
-loop says that it takes one image at a time, since tflite-runtime 2.14 cannot resize the inside of a loop once it has
-run. Operators are of versions that this runtime loads. The same graph gives the same bytes.
+The file holds its weights and no metadata. It takes `image` float32 or uint8 (n, [d,] h, w, c) and gives
+`probabilities` float32 (n, outputs), by these names also in its one signature, for any n after `resize_tensor_input`. A
+file with a loop says that it takes one image at a time, since tflite-runtime 2.14 cannot resize the inside of a loop
+once it has run. Operators are of versions that this runtime loads. The same graph gives the same bytes.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
+from onnx import TensorProto
 
 from edgelnn.errors import ExportError, UnsupportedModelError
 from edgelnn_export.formats.onnx_assembly import INPUT, INT64_MIN, OUTPUT, Assembly
@@ -168,6 +169,10 @@ def _plain(op_type: str) -> Callable[[Assembly, Node], None]:
     return write
 
 
+def _pixels(a: Assembly, node: Node) -> None:
+    a.add(node, "Cast", [a.read(node.inputs[0])], [a.write(node.outputs[0])], to=TensorProto.FLOAT)
+
+
 def _softmax(a: Assembly, node: Node) -> None:
     a.add(node, "Softmax", [a.read(node.inputs[0])], [a.write(node.outputs[0])], axis=-1)
 
@@ -250,6 +255,7 @@ _WRITERS: Final[Mapping[str, Callable[[Assembly, Node], None]]] = {
     "multiply": _plain("Mul"),
     "divide": _plain("Div"),
     "maximum": _plain("Max"),
+    "pixels": _pixels,
     "relu": _plain("Relu"),
     "tanh": _plain("Tanh"),
     "sigmoid": _plain("Sigmoid"),

@@ -37,7 +37,8 @@ def write_graph(graph: Graph) -> tuple[TfliteFile, Assembly]:
     file = TfliteFile(graph.constants, graph.layout)
     main = file.subgraph(graph.shapes, graph.nodes, (graph.output,))
     free = all(node.op != "loop" for node in graph.nodes)
-    main.inputs = [main.bind(graph.input, main.tensor(INPUT, graph.shapes[graph.input], free=free))]
+    image = main.tensor(INPUT, graph.shapes[graph.input], graph.input_type, free=free)
+    main.inputs = [main.bind(graph.input, image)]
     main.outputs = [main.bind(graph.output, main.tensor(OUTPUT, graph.shapes[graph.output], free=free))]
     write_nodes(main, graph.nodes)
     return file, main
@@ -134,6 +135,11 @@ def _plain(builtin: str, options: Callable[[], Any] = lambda: None) -> Callable[
         a.add(builtin, [a.read(name) for name in node.inputs], [a.write(node)], options())
 
     return write
+
+
+def _pixels(a: Assembly, node: Node) -> None:
+    options = schema.CastOptionsT(inDataType=_UINT8, outDataType=schema.TensorType.FLOAT32)
+    a.add("CAST", [a.read(node.inputs[0])], [a.write(node)], options)
 
 
 def _hard_sigmoid(a: Assembly, node: Node) -> None:
@@ -243,6 +249,7 @@ _WRITERS: Final[Mapping[str, Callable[[Assembly, Node], None]]] = {
     "multiply": _plain("MUL", schema.MulOptionsT),
     "divide": _plain("DIV", schema.DivOptionsT),
     "maximum": _plain("MAXIMUM", schema.MaximumMinimumOptionsT),
+    "pixels": _pixels,
     "relu": _plain("RELU"),
     "tanh": _plain("TANH"),
     "sigmoid": _plain("LOGISTIC"),

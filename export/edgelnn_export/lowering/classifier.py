@@ -8,11 +8,12 @@ from typing import Final
 from edgelnn.errors import ConfigError, UnsupportedModelError
 from edgelnn.models.classifier import Classifier
 from edgelnn.models.scans import Scan
-from edgelnn.preprocessing import Layout
+from edgelnn.preprocessing import Layout, Preprocessing
 from edgelnn_export.graph import Graph
 from edgelnn_export.graph_builder import GraphBuilder
 from edgelnn_export.lowering.column_groups import group_columns
 from edgelnn_export.lowering.head import Optimize, Target, lower_head
+from edgelnn_export.lowering.raw_pixels import take_pixels
 from edgelnn_export.lowering.row_pairs import pair_rows
 from edgelnn_export.lowering.scan import lower_scan
 from edgelnn_export.lowering.stem import lower_stem, slices_as_batch
@@ -22,7 +23,14 @@ __all__ = ["Optimize", "Target", "find_optimize", "lower"]
 _OPTIMIZE: Final[tuple[Optimize, ...]] = ("latency", "size")
 
 
-def lower(classifier: Classifier, *, layout: Layout, target: Target, optimize: Optimize = "latency") -> Graph:
+def lower(
+    classifier: Classifier,
+    *,
+    layout: Layout,
+    target: Target,
+    optimize: Optimize = "latency",
+    preprocessing: Preprocessing | None = None,
+) -> Graph:
     """Return the inference graph of a trained classifier.
 
     Weights are folded in float64 and stored as float32. Dropout is left out, batch norm uses its running statistics:
@@ -33,6 +41,7 @@ def lower(classifier: Classifier, *, layout: Layout, target: Target, optimize: O
         layout: Where the channel axis is, of the image and of maps: channels_first for ONNX, channels_last for TFLite.
         target: Format whose runtime the operators are chosen for.
         optimize: ``latency`` for fused and unrolled recurrences, ``size`` for loops where they make a smaller file.
+        preprocessing: What makes the graph's input; where its `input_type` is uint8, the graph does the rest itself.
 
     Returns:
         A graph from ``image`` (n, c, [d,] h, w) or (n, [d,] h, w, c) to ``probabilities`` (n, outputs).
@@ -49,9 +58,9 @@ def lower(classifier: Classifier, *, layout: Layout, target: Target, optimize: O
     """
     exact = copy.deepcopy(classifier).eval().double()
     if optimize == "size":
-        graphs = [_lower(exact, layout, target, each) for each in _OPTIMIZE]
+        graphs = [_lower(exact, layout, target, each, preprocessing) for each in _OPTIMIZE]
         return min(graphs, key=lambda graph: _file_bytes(graph, target))
-    return _lower(exact, layout, target, optimize)
+    return _lower(exact, layout, target, optimize, preprocessing)
 
 
 def find_optimize(name: str) -> Optimize:
@@ -73,7 +82,9 @@ def _file_bytes(graph: Graph, target: Target) -> int:
     return len(write_onnx(graph) if target == "onnx" else write_tflite(graph))
 
 
-def _lower(exact: Classifier, layout: Layout, target: Target, optimize: Optimize) -> Graph:
+def _lower(
+    exact: Classifier, layout: Layout, target: Target, optimize: Optimize, preprocessing: Preprocessing | None
+) -> Graph:
     """Return the graph of a classifier of float64 in one of the two forms."""
     if exact.reduction is not None or not isinstance(exact.scan, Scan):
         raise UnsupportedModelError(
@@ -95,6 +106,8 @@ def _lower(exact: Classifier, layout: Layout, target: Target, optimize: Optimize
     with builder.in_part("output"):
         output = builder.unary(exact.output_kind, scores)
     graph = builder.finish(output)
+    if preprocessing is not None and preprocessing.input_type == "uint8":
+        graph = take_pixels(graph, preprocessing)
     if optimize == "size":
         return graph
     return pair_rows(graph) if target == "onnx" else group_columns(graph)

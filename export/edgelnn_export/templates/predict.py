@@ -24,7 +24,7 @@ contour_box = None  # replaced by edgelnn/contour_crop.py where the model takes 
 
 
 def load_model(path):
-    """Return a function from one model input (1, …) float32 to its answers (outputs,)."""
+    """Return a function from one model input (1, …) to its answers (outputs,)."""
     if path.suffix == ".onnx":
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it tells its maker which models it runs
         try:
@@ -55,10 +55,11 @@ def load_model(path):
 
 
 def preprocess(pixels, manifest, layout):
-    """Return one image, ([d,] h, w, c) uint8, as the model takes it: (1, …) float32."""
-    rules = manifest["preprocessing"]
-    mean, std = np.asarray(rules["mean"], np.float32), np.asarray(rules["std"], np.float32)
-    x = (pixels[np.newaxis].astype(np.float32) / np.float32(255) - mean) / std
+    """Return one image, ([d,] h, w, c) uint8, as the model takes it: (1, …) float32, or uint8 as it is."""
+    rules, x = manifest["preprocessing"], pixels[np.newaxis]
+    if rules["input_type"] == "float32":
+        mean, std = np.asarray(rules["mean"], np.float32), np.asarray(rules["std"], np.float32)
+        x = (x.astype(np.float32) / np.float32(255) - mean) / std
     return np.ascontiguousarray(np.moveaxis(x, -1, 1)) if layout == "channels_first" else x
 
 
