@@ -24,6 +24,7 @@ from edgelnn.cli import (
     inspect,
     predict,
     profile,
+    reproduce,
     train,
 )
 from edgelnn.cli.errors import run_guarded
@@ -71,6 +72,7 @@ app.command("import", rich_help_panel=PATH)(import_weights.import_weights)
 app.command("predict", rich_help_panel=PATH)(predict.predict)
 app.command("evaluate", rich_help_panel=JUDGE)(evaluate.evaluate)
 app.command("compare", rich_help_panel=JUDGE)(compare.compare)
+app.command("reproduce", rich_help_panel=JUDGE)(reproduce.reproduce)
 app.command("inspect", rich_help_panel=JUDGE)(inspect.inspect)
 app.command("experiments", rich_help_panel=LOOK)(experiments.experiments)
 app.command("datasets", rich_help_panel=LOOK)(datasets.datasets)

@@ -18,6 +18,7 @@ from edgelnn.models.specification import (
     default_stem,
 )
 from edgelnn.training.data_specification import AugmentSpec, DataSpec, Fraction
+from edgelnn.training.reference import Reference
 
 __all__ = [
     "AugmentSpec",
@@ -150,7 +151,18 @@ class StartSpec(Specification):
 
 
 class Experiment(Specification):
-    """A named experiment: data, model and training, with where it comes from; `start` where that is a run."""
+    """A named experiment: data, model and training, with where it comes from.
+
+    Attributes:
+        name: What runs of it are called.
+        summary: What it is, in a sentence.
+        source: Where it comes from, in words.
+        data: What to train on.
+        stem, scan, head: The model.
+        training: How to train.
+        start: The run whose weights it begins with; left out: they follow from the seed.
+        reference: The published model that it reproduces; left out: none.
+    """
 
     name: str = "custom"
     summary: str = ""
@@ -161,6 +173,7 @@ class Experiment(Specification):
     head: HeadSpec = Field(default_factory=default_head)
     training: TrainingSpec = Field(default_factory=TrainingSpec)
     start: StartSpec | None = None
+    reference: Reference | None = None
 
     @property
     def model(self) -> ModelSpec:

@@ -6,12 +6,12 @@ import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgelnn.errors import ConfigError
 from edgelnn.training.experiment import DataSpec, Experiment
+from edgelnn.training.families import experiment_names, extended, named_table
 from edgelnn.training.mistakes import did_you_mean, show_value
 from edgelnn.training.overrides import parse_overrides, validate_with_overrides
 
@@ -39,16 +39,22 @@ class ExperimentInfo:
         summary: What it is, in a sentence.
         source: The paper or repository it follows, where it follows one.
         dataset: The name of the data it trains on.
+        system: The published system it belongs to: what `edgelnn reproduce` takes; empty for none.
+        model: What it is called there.
     """
 
     name: str
     summary: str
     source: str
     dataset: str
+    system: str = ""
+    model: str = ""
 
 
 def load_experiment(name_or_path: str | Path | None = None, overrides: Sequence[str] = ()) -> Experiment:
     """Return an experiment by its name, from a TOML file or from the folder of a run.
+
+    A file may begin with one of ours: ``extends = "breastmnist"``, and then say what is different.
 
     Args:
         name_or_path: A name that `list_experiments` lists, a file, a run's folder, or None for a CfC on BreastMNIST.
@@ -61,13 +67,7 @@ def load_experiment(name_or_path: str | Path | None = None, overrides: Sequence[
     'lstm'
     """
     given = DEFAULT_EXPERIMENT if name_or_path is None else str(name_or_path)
-    text, where = _read(given)
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{where}: not TOML: {str(error).rstrip('.')}.") from error
-    if where and "name" not in values:
-        values["name"] = Path(given).stem
+    values, where = _read(given)
     return validate_with_overrides(Experiment, values, parse_overrides(overrides), where=where)
 
 
@@ -79,9 +79,14 @@ def list_experiments() -> tuple[ExperimentInfo, ...]:
     'breastmnist'
     """
     found = []
-    for name in _names():
+    for name in experiment_names():
         experiment = load_experiment(name)
-        found.append(ExperimentInfo(name, experiment.summary, experiment.source, experiment.data.name))
+        reference = experiment.reference
+        source, system, model = experiment.source, "", ""
+        if reference is not None:
+            source = ", ".join(part for part in (reference.authors, reference.title, str(reference.year)) if part)
+            system, model = reference.system, reference.model
+        found.append(ExperimentInfo(name, experiment.summary, source, experiment.data.name, system, model))
     return tuple(sorted(found, key=lambda info: (info.name != DEFAULT_EXPERIMENT, info.name)))
 
 
@@ -130,29 +135,25 @@ def load_experiment_dataset(
     )
 
 
-def _read(given: str) -> tuple[str, str]:
-    """Return the text of an experiment, and its file's name for messages (empty for one of ours)."""
+def _read(given: str) -> tuple[dict[str, Any], str]:
+    """Return an experiment as a table, and its file's name for messages (empty for one of ours)."""
+    names = experiment_names()
+    if given in names:
+        return named_table(given), ""
     path = Path(given).expanduser()
-    if given in _names():
-        return (resources.files("edgelnn") / "experiments" / f"{given}.toml").read_text("utf-8"), ""
     if path.is_dir():
         path = path / "experiment.toml"
     if not path.exists():
-        known = ", ".join(_names())
-        hint = did_you_mean(given, _names()) or "."
+        hint = did_you_mean(given, names) or "."
         raise ConfigError(
             f"got experiment {show_value(given)}; expected a .toml file that exists or one of our names{hint} "
-            f"The names: {known}."
+            "`edgelnn experiments` lists them."
         )
     try:
-        return path.read_text("utf-8"), str(path)
+        values = tomllib.loads(path.read_text("utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {str(error).rstrip('.')}.") from error
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"cannot read {path}: {reason}. Expected an experiment in TOML.") from error
-
-
-@cache
-def _names() -> tuple[str, ...]:
-    """Return the names of the experiments in the package."""
-    files = (resources.files("edgelnn") / "experiments").iterdir()
-    return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
+    return extended({"name": path.stem} | values, where=str(path)), str(path)

@@ -1,0 +1,216 @@
+"""The page of a reproduction: what was trained, what it came to, how that stands to what was published."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from edgelnn.atomic import write_bytes_atomically, write_text_atomically
+from edgelnn.reproducing.blocks import Block, Grid, Heading, Items, Picture, Text, write_html, write_markdown
+from edgelnn.reproducing.results import Reproduction, Row
+from edgelnn.reproducing.verdicts import FIGURES, Measured
+from edgelnn.training.reference import Published
+
+__all__ = ["write_page"]
+
+NOTHING = "–"
+
+
+def write_page(found: Reproduction) -> tuple[Path, Path]:
+    """Write a reproduction as Markdown with figures, as one HTML file and as ``results.json``; return the first two.
+
+    Raises:
+        WriteError: They cannot be written.
+    """
+    folder = found.plan.folder
+    blocks = _blocks(found)
+    for block in blocks:
+        if isinstance(block, Picture):
+            write_bytes_atomically(folder / block.file, block.png, durable=False)
+    title = f"{found.plan.system.name}: {found.plan.system.title}"
+    markdown, html = folder / "page.md", folder / "page.html"
+    write_text_atomically(markdown, write_markdown(blocks))
+    write_text_atomically(html, write_html(title, blocks))
+    text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+    write_text_atomically(folder / "results.json", text + "\n")
+    return markdown, html
+
+
+def _blocks(found: Reproduction) -> list[Block]:
+    plan, system = found.plan, found.plan.system
+    blocks: list[Block] = [Heading(1, f"{system.title}, trained anew"), Text(system.summary)]
+    if plan.changes:
+        blocks.append(Text(f"Not the published protocol: {'; '.join(plan.changes)}.", warning=True))
+    if found.missing:
+        blocks.append(Text(f"{len(found.missing)} trainings are missing: {', '.join(found.missing)}.", warning=True))
+    if not found.rows:
+        return [*blocks, Text("No training is finished yet.")]
+    if found.data["synthetic"]:
+        blocks.append(Text("The images are synthetic: nothing here is about patients.", warning=True))
+    blocks += [
+        Text(f"Published by {system.authors or 'its author'}, {system.year}{f': {system.url}' if system.url else ''}."),
+        Text(_data_in_words(found)),
+        Heading(2, "Figures of merit"),
+        _metrics_grid(found),
+    ]
+    from edgelnn.reproducing.charts import draw_metrics, draw_parameters
+
+    blocks += [
+        Picture("figures/metrics.png", "AUC, accuracy and F1, measured and published", draw_metrics(found)),
+        Heading(2, "Measured and published"),
+        *_verdicts(found),
+        Heading(2, "Parameters and time"),
+        _size_grid(found),
+        Picture("figures/parameters.png", "trainable, stored and active parameters", draw_parameters(found)),
+        *_twins(found),
+        *_others(found),
+        Heading(2, "How this was made"),
+        Items(_how(found)),
+    ]
+    return blocks
+
+
+def _data_in_words(found: Reproduction) -> str:
+    data, seeds = found.data, found.plan.seeds
+    counts = "/".join(f"{data['images'][split]:,}" for split in ("train", "val", "test"))
+    return (
+        f"Trained on {data['name']}, {counts} images for training, validation and test; seeds {seeds[0]} to "
+        f"{seeds[-1]}. Figures are those of the test split, which nothing was chosen by."
+    )
+
+
+def _metrics_grid(found: Reproduction) -> Grid:
+    f1 = f"F1 ({found.f1_class})"
+    columns = ["model", "trainings"]
+    for title in (*list(FIGURES.values())[:2], f1):
+        columns += [title, "95 %", "published"]
+    rows = []
+    for row in found.rows:
+        cells = [row.title, str(len(row.seeds))]
+        for name in FIGURES:
+            measured = row.measured[name]
+            cells += [_mean(measured), f"{measured.low:.3f} to {measured.high:.3f}", _published(row, name)]
+        rows.append(cells)
+    return Grid(columns, rows)
+
+
+def _size_grid(found: Reproduction) -> Grid:
+    columns = ["model", "trainable", "published", "stored", "active", "epochs", "training, s"]
+    rows = []
+    for row in found.rows:
+        counts, expected = row.parameters, row.published_parameters
+        told = NOTHING if expected is None else f"{expected:,}"
+        differs = "" if expected in (None, counts["trainable"]) else " (differs)"
+        seconds = sum(row.training_s) / len(row.training_s)
+        epochs = sorted(row.epochs)
+        rows.append(
+            [
+                row.title,
+                f"{counts['trainable']:,}",
+                f"{told}{differs}",
+                f"{counts['stored']:,}",
+                f"{counts['active']:,}",
+                str(epochs[0]) if epochs[0] == epochs[-1] else f"{epochs[0]} to {epochs[-1]}",
+                f"{seconds:,.1f}",
+            ]
+        )
+    return Grid(columns, rows)
+
+
+def _verdicts(found: Reproduction) -> list[Block]:
+    """Return, model by model, how measured figures stand to published ones, and what is known to be different."""
+    blocks: list[Block] = []
+    compared = [one for row in found.rows for one in row.comparisons]
+    if compared:
+        inside = sum(one.within for one in compared)
+        blocks.append(Text(f"{inside} of {len(compared)} published figures lie within our 95 % intervals."))
+    if found.plan.system.conclusion:
+        blocks.append(Text(f"What was concluded: {found.plan.system.conclusion}"))
+    if len(found.rows) > 1:
+        order = sorted(found.rows, key=lambda row: -row.measured["auc"].mean)
+        ranked = ", ".join(f"{row.title} {row.measured['auc'].mean:.3f}" for row in order)
+        blocks.append(Text(f"In the order of our mean AUC: {ranked}."))
+    for row in found.rows:
+        said = [one.sentence for one in row.comparisons]
+        if not said:
+            said = [f"On {entry.data}, published: {_figures(entry)}; no comparison." for entry in row.elsewhere]
+        if row.published is not None and row.published.note:
+            said.append(f"Published figures: {row.published.note}.")
+        if row.published is not None and row.published.runs == 1 and len(row.seeds) > 1 and row.comparisons:
+            spread = max(row.measured["auc"].values) - min(row.measured["auc"].values)
+            said.append(f"The published figures are of one training; ours lie up to {spread:.4f} of AUC apart.")
+        if said:
+            blocks += [Heading(3, row.title), Items([*said, *row.notes])]
+    return blocks
+
+
+def _twins(found: Reproduction) -> list[Block]:
+    """Return what repeating a mistake of the published code does, where models were trained both ways."""
+    meant = {row.model: row for row in found.rows if not row.as_published}
+    pairs = [(row, meant[row.model]) for row in found.rows if row.as_published and row.model in meant]
+    if not pairs:
+        return []
+    rows, said = [], []
+    for mistaken, right in pairs:
+        ours, theirs = mistaken.measured["auc"], right.measured["auc"]
+        rows.append([right.model, _mean(ours), _mean(theirs), f"{theirs.mean - ours.mean:+.4f}"])
+        apart = ours.high < theirs.low or theirs.high < ours.low
+        said.append(
+            f"{right.model}: as meant its AUC is {abs(theirs.mean - ours.mean):.4f} "
+            f"{'higher' if theirs.mean > ours.mean else 'lower'} than as published; the intervals "
+            f"{'do not overlap' if apart else 'overlap'}."
+        )
+    best = max((row for row in found.rows if not row.as_published), key=lambda row: row.measured["auc"].mean)
+    said.append(f"Of all models as they were meant, {best.model} has the best mean AUC: {_mean(best.measured['auc'])}.")
+    columns = ["model", "AUC as published", "AUC as meant", "difference"]
+    return [Heading(2, "As published and as meant"), Grid(columns, rows), Items(said)]
+
+
+def _others(found: Reproduction) -> list[Block]:
+    """Return published models that were not trained here, on the same data."""
+    name = found.plan.experiments[0].data.name
+    rows = []
+    for other in found.plan.system.others:
+        for entry in other.published:
+            if entry.data == name:
+                rows.append([other.model, other.source, *(_figure(getattr(entry, one)) for one in ("auc", "accuracy"))])
+    if not rows:
+        return []
+    return [Heading(2, "Published beside it, not trained here"), Grid(["model", "source", "AUC", "accuracy"], rows, 2)]
+
+
+def _how(found: Reproduction) -> list[str]:
+    plan = found.plan
+    protocols = dict.fromkeys(each.reference.protocol for each in plan.experiments if each.reference is not None)
+    said = [f"Published protocol: {text}" for text in protocols if text]
+    said += [f"Changed: {change}." for change in plan.changes]
+    return [
+        *said,
+        "mean ± sd: over trainings that differ in their seed alone. 95 %: percentile bootstrap interval of the mean, "
+        "over trainings and, within each class, test images; 2,000 resamples.",
+        "Trainable parameters are what training changes; stored ones include the constant masks of the wiring; active "
+        "ones are those that the wiring lets through.",
+        f"Trained on {', '.join(found.machines)}; times are of that machine as it was, other work included.",
+        f"Versions: {', '.join(f'{name} {version}' for name, version in found.versions.items())}.",
+        f"Again: {plan.command}",
+        "Nothing here is fit for diagnosis.",
+    ]
+
+
+def _mean(measured: Measured) -> str:
+    return f"{measured.mean:.4f}" + ("" if measured.sd is None else f" ± {measured.sd:.4f}")
+
+
+def _published(row: Row, name: str) -> str:
+    return next((f"{one.published:.4f}" for one in row.comparisons if one.figure == name), NOTHING)
+
+
+def _figure(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.3f}"
+
+
+def _figures(entry: Published) -> str:
+    """Return published figures in words."""
+    return ", ".join(
+        f"{title} {value:.4f}" for name, title in FIGURES.items() if (value := getattr(entry, name)) is not None
+    )
