@@ -137,7 +137,24 @@ def test_without_the_data_it_is_a_run_without_metrics(state: dict[str, Tensor], 
     assert other.code == 0
     compared = run_cli("compare", tmp_path / "run", tmp_path / "judged", "--json")
     assert compared.code == 0, compared.err
-    assert [record["test"] is None for record in compared.json] == [True, False]
+    assert [record["test"] is None for record in compared.json["rows"]] == [True, False]
+
+
+def test_the_names_of_published_code_come_with_its_experiment(
+    network: PublishedNetwork, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    torch.save(state, tmp_path / "lnn.pt")
+    outcome = run_cli(
+        "import", tmp_path / "lnn.pt", "--experiment", "safipatel-lnn", "--run", tmp_path / "run", "--json"
+    )
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["imported"]["names"]["stem.0.conv.weight"] == "conv1.weight"
+    run = Run.load(tmp_path / "run")
+    save_file(run.load_classifier().state_dict(), tmp_path / "ours.safetensors")
+    again = import_weights(tmp_path / "ours.safetensors", run.experiment, folder=tmp_path / "again")
+    x = torch.randn(2, 1, 28, 28)
+    with torch.no_grad():
+        torch.testing.assert_close(again.load_classifier()(x), network(x), rtol=0, atol=1e-6)
 
 
 def test_weights_of_another_wiring_are_refused_by_seed_and_sparsity(
@@ -286,10 +303,11 @@ def test_a_wrong_map_is_told_in_one_line(text: str, words: str, state: dict[str,
 
 def test_without_a_map_the_error_says_what_of_theirs_has_the_shape(state: dict[str, Tensor], tmp_path: Path) -> None:
     torch.save(state, tmp_path / "lnn.pt")
+    experiment = load_experiment("safipatel-lnn").model_copy(update={"reference": None})
     with pytest.raises(
         ConfigError, match=r"first stem\.0\.conv\.weight; .* its shape \(16, 1, 3, 3\) there is conv1\.w"
     ):
-        import_weights(tmp_path / "lnn.pt", load_experiment("safipatel-lnn"), folder=tmp_path / "run")
+        import_weights(tmp_path / "lnn.pt", experiment, folder=tmp_path / "run")
 
 
 def test_maps_come_as_json_too_and_may_ignore(state: dict[str, Tensor], key_map: Path, tmp_path: Path) -> None:

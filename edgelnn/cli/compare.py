@@ -23,6 +23,9 @@ def compare(
     targets: Annotated[
         list[Path], typer.Argument(metavar="A B…", help="Runs, bundles, or reports from `edgelnn profile --json`.")
     ],
+    published: Annotated[
+        bool, typer.Option("--published", help="Put runs beside the published figures of what they reproduce.")
+    ] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write a page with charts, in one file.")
@@ -32,10 +35,12 @@ def compare(
 ) -> None:
     """Put runs, bundles or reports side by side; differences are to the first, and told only where noise is not enough.
 
-    Of a single report, variants are compared with the recommended one.
+    Of a single report, variants are compared with the recommended one; with --published, every run with figures that
+    were published of the model that it reproduces.
     """
     from edgelnn.atomic import write_text_atomically
     from edgelnn.cli.comparisons import compare_bundles, compare_reports, compare_runs
+    from edgelnn.cli.published import compare_with_publications
     from edgelnn.cli.report_tables import as_screen_table
     from edgelnn_profiling.writers.markdown import markdown_table
 
@@ -45,7 +50,9 @@ def compare(
     if len(set(kinds)) > 1:
         found = ", ".join(f"{target} is a {kind}" for target, kind in zip(targets, kinds, strict=True))
         raise ConfigError(f"got things of different kinds: {found}. Compare runs with runs, and so on.")
-    if len(targets) < 2 and kinds[0] != "report":
+    if published and kinds[0] != "run":
+        raise ConfigError(f"got --published for a {kinds[0]}; published figures are compared with runs.")
+    if len(targets) < 2 and kinds[0] != "report" and not published:
         raise ConfigError(f"got one {kinds[0]} to compare; expected two or more. Name another.")
     if html is not None and html.exists() and not force:
         raise WriteError(f"{html} exists. Pass --force to replace it, or choose another name.")
@@ -54,7 +61,7 @@ def compare(
         "bundle": compare_bundles,
         "report": compare_reports,
     }
-    compared = ways[kinds[0]](targets)
+    compared = compare_with_publications(targets) if published else ways[kinds[0]](targets)
     if json:
         print_json({"kind": compared.kind, "rows": compared.rows, "remarks": list(compared.remarks)})
     elif markdown:

@@ -14,7 +14,7 @@ from edgelnn.errors import ConfigError, ProfileError
 from edgelnn_profiling.writers.comparison_page import table_page
 from edgelnn_profiling.writers.tables import TextColumn, TextTable
 
-__all__ = ["Compared", "compare_bundles", "compare_reports", "compare_runs"]
+__all__ = ["Compared", "compare_bundles", "compare_reports", "compare_runs", "compared"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Compared:
     page: Callable[[], str]
 
 
-def _compared(kind: str, rows: Sequence[Mapping[str, object]], table: TextTable, remarks: Sequence[str]) -> Compared:
+def compared(kind: str, rows: Sequence[Mapping[str, object]], table: TextTable, remarks: Sequence[str]) -> Compared:
+    """Return what was found, with a page that shows the table."""
     return Compared(kind, rows, table, remarks, lambda: table_page(table.title, table, remarks))
 
 
@@ -87,9 +88,7 @@ def compare_runs(folders: Sequence[Path]) -> Compared:
         TextColumn("Δ AUC"),
     )
     table = TextTable("runs", f"{len(runs)} runs compared, on the test split", columns, tuple(rows))
-    return _compared(
-        "runs", records, table, _doubts_about_data([(run.folder, run.environment["data"]) for run in runs])
-    )
+    return compared("runs", records, table, _doubts_about_data([(run.folder, run.environment["data"]) for run in runs]))
 
 
 def compare_bundles(folders: Sequence[Path]) -> Compared:
@@ -135,7 +134,7 @@ def compare_bundles(folders: Sequence[Path]) -> Compared:
     table = TextTable(
         "bundles", f"{len(bundles)} bundles compared", columns, tuple(rows), "* recommended by its bundle."
     )
-    return _compared("bundles", records, table, _doubts_about_data(data))
+    return compared("bundles", records, table, _doubts_about_data(data))
 
 
 def compare_reports(files: Sequence[Path]) -> Compared:

@@ -33,7 +33,12 @@ def import_weights(
     ],
     key_map: Annotated[
         Path | None,
-        typer.Option("--map", metavar="FILE", help="TOML or JSON: our names of tensors to those in the file; * fits."),
+        typer.Option(
+            "--map",
+            metavar="FILE",
+            help="TOML or JSON: our names of tensors to those in the file.",
+            show_default="as published, or ours",
+        ),
     ] = None,
     changes: Annotated[
         list[str] | None,

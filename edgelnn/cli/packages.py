@@ -42,6 +42,7 @@ PACKAGES = (
     Package("onnxruntime", "onnxruntime", "1.19.2", "onnx"),
     Package("ai-edge-litert", "ai_edge_litert", "2.0", "tflite"),
     Package("tflite-runtime", "tflite_runtime", "2.14", "tflite"),
+    Package("joblib", "joblib", "1.3", "train"),
     Package("kornia", "kornia", "0.8", "train"),
     Package("matplotlib", "matplotlib", "3.8", "train"),
     Package("medmnist", "medmnist", "3.0.2", "train"),

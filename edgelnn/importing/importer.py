@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.torch import save
+from torch import Tensor
 
 from edgelnn.atomic import new_folder_atomically, write_bytes_atomically, write_text_atomically
 from edgelnn.data.dataset import Dataset, SplitName
@@ -62,7 +64,8 @@ def import_weights(
         weights: A file of ``torch.save(model.state_dict(), …)`` or safetensors.
         experiment: The model they are for, and the data they were trained on.
         folder: Where the run goes.
-        key_map: What our tensors are called in the file, where the names differ.
+        key_map: What our tensors are called in the file; None: as here, or as in the published code that the experiment
+            reproduces.
         dataset: To judge them on; None where it is not at hand: the run then has no metrics.
         force: Replace a run in `folder`.
         figures: Draw those that need no training history, where there is a dataset.
@@ -81,7 +84,8 @@ def import_weights(
         "classes": len(described["class_names"]),
     }
     classifier = build_classifier(experiment.model, **facts).eval()
-    match = match_tensors(file, classifier.state_dict(), key_map or KeyMap(), model=experiment.name)
+    own = classifier.state_dict()
+    match = match_tensors(file, own, key_map or _usual_map(file, own, experiment), model=experiment.name)
     classifier.load_state_dict(dict(match.state))
     text = format_experiment(experiment)
     preprocessing = None if dataset is None else build_preprocessing(experiment.data, dataset)
@@ -153,6 +157,13 @@ def _describe_data(experiment: Experiment) -> dict[str, Any]:
         "digest": None,
         "synthetic": info.synthetic,
     }
+
+
+def _usual_map(file: WeightFile, own: Mapping[str, Tensor], experiment: Experiment) -> KeyMap:
+    """Return the map to a file whose names were not told: ours where all are there, else those of published code."""
+    if experiment.reference is None or own.keys() <= file.tensors.keys():
+        return KeyMap()
+    return KeyMap(experiment.reference.names)
 
 
 def _origin(file: WeightFile, match: Match) -> dict[str, Any]:

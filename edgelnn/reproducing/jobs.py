@@ -23,6 +23,7 @@ from edgelnn.reproducing.plan import Plan
 __all__ = ["Cluster", "Outcome", "predictions_path", "run_jobs"]
 
 TOKEN = "shared.txt"
+AS_THEY_COME = "generator_unordered"
 _ONE_AT_A_TIME = threading.Lock()
 """Trainings draw from torch's random numbers, of which a process has one source: two threads would share it."""
 
@@ -82,7 +83,7 @@ def run_jobs(plan: Plan, cluster: Cluster) -> Iterator[Outcome]:
         delayed(_run_job)(format_experiment(job.experiment), str(folder), job.name, threads, token) for job in jobs
     ]
     with _backend(cluster, workers, threads) as settings:
-        parallel = Parallel(**settings, batch_size=1, pre_dispatch="all", return_as="generator_unordered")
+        parallel = Parallel(**settings, batch_size=1, pre_dispatch="all")
         for name, error in parallel(calls):
             yield Outcome(name, error)
 
@@ -135,8 +136,10 @@ def _backend(cluster: Cluster, workers: int, threads: int) -> Iterator[dict[str,
     from joblib import parallel_config
 
     if cluster.backend == "loky":
+        if cluster.address:
+            raise ConfigError(f"got --address {cluster.address} for this machine; only a cluster has an address.")
         with parallel_config(backend="loky", inner_max_num_threads=threads):
-            yield {"n_jobs": workers}
+            yield {"n_jobs": workers, "return_as": AS_THEY_COME}
         return
     with contextlib.ExitStack() as stack:
         if cluster.backend == "dask":
@@ -144,14 +147,15 @@ def _backend(cluster: Cluster, workers: int, threads: int) -> Iterator[dict[str,
         elif cluster.backend == "ray":
             _connect_ray(cluster.address)
         elif cluster.address:
-            raise ConfigError(f"got --address for --backend {cluster.backend}; only dask and ray take one.")
+            raise ConfigError(f"got --address for --backend {cluster.backend}; of those, dask and ray take one.")
         try:
             stack.enter_context(parallel_config(backend=cluster.backend))
         except (ValueError, KeyError) as error:
             raise ConfigError(
                 f'got --backend "{cluster.backend}"; joblib knows loky, dask, ray and what is registered: {error}.'
             ) from error
-        yield {"n_jobs": cluster.workers or -1}
+        # Ray's backend tells all outcomes at once, at the end.
+        yield {"n_jobs": cluster.workers or -1, "return_as": "list" if cluster.backend == "ray" else AS_THEY_COME}
 
 
 def _dask_client(address: str) -> Any:

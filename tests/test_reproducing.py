@@ -1,0 +1,310 @@
+"""Published systems trained anew: a plan of trainings, done anywhere and in any order, and one page about them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgelnn.errors import ConfigError
+from edgelnn.reproducing import (
+    Cluster,
+    changes_from_reference,
+    compare_with_published,
+    find_system,
+    gather,
+    plan_reproduction,
+    run_jobs,
+)
+from edgelnn.reproducing.blocks import Grid, Items, Picture, Text, write_html
+from edgelnn.reproducing.jobs import _run_job, predictions_path
+from edgelnn.reproducing.progress import share_done
+from edgelnn.reproducing.verdicts import Measured, published_for
+from edgelnn.run import Run
+from edgelnn.training import format_experiment, load_experiment
+from edgelnn.training.reference import Published
+from tests.helpers import assert_one_clear_line, files_under, run_cli
+
+SHORT = ["data.name=phantoms", "training.epochs=2"]
+
+
+def plan(folder: Path, **more: object):
+    settings = {"seeds": 2, "only": ["dnn"], "overrides": SHORT, **more}
+    return plan_reproduction(find_system("breast-lnn"), folder, **settings)
+
+
+def work(planned) -> None:
+    """Do the trainings of a plan here, as a worker would."""
+    (planned.folder).mkdir(exist_ok=True)
+    (planned.folder / "shared.txt").write_text("token")
+    for job in planned.jobs:
+        assert _run_job(format_experiment(job.experiment), str(planned.folder), job.name, 1, "token") == (job.name, "")
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory):
+    """Two short trainings of the dense network on phantoms."""
+    planned = plan(tmp_path_factory.mktemp("reproduction") / "out")
+    work(planned)
+    return planned
+
+
+def test_a_plan_has_every_model_once_before_any_again(tmp_path: Path) -> None:
+    planned = plan_reproduction(find_system("medmnist3d-ltc"), tmp_path, only=["exp5n2", "LiqExp1*"])
+    names = [job.name for job in planned.jobs]
+    assert names[:5] == [
+        "medmnist3d-liqexp1n2-0",
+        "medmnist3d-liqexp1n5-0",
+        "medmnist3d-liqexp1n6-0",
+        "medmnist3d-lstmexp5n2-0",
+        "medmnist3d-lstmexp5n2-over-batch-0",
+    ]
+    assert len(names) == 15
+    assert planned.jobs[5].experiment.training.seed == 1
+    assert planned.changes == ()
+    assert planned.command == "edgelnn reproduce medmnist3d-ltc --seeds 3 --only exp5n2 --only 'LiqExp1*'"
+
+
+def test_other_published_data_are_no_change_and_others_are() -> None:
+    nodules = load_experiment("medmnist3d-liqexp1n2", ["data.name=nodulemnist3d", "training.seed=5", "data.root=/x"])
+    assert changes_from_reference(nodules) == ()
+    breasts = load_experiment("safipatel-lnn", ["data.name=phantoms", "training.epochs=3", "head.units=20"])
+    assert changes_from_reference(breasts) == (
+        "head.units is 19 there and 20 now",
+        "training.epochs is 50 there and 3 now",
+        "data.name is breastmnist there and phantoms now",
+    )
+    with pytest.raises(ConfigError, match="reproduces no published model"):
+        changes_from_reference(load_experiment("phantoms"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["breast-lnnn"], 'did you mean "breast-lnn"'),
+        (["breast-lnn", "--only", "nothing"], "breast-lnn has safipatel-lnn, safipatel-dnn"),
+        (["breast-lnn", "--set", "training.epoch=3"], 'did you mean "epochs"'),
+        (["breast-lnn"], "breastmnist.npz"),
+        (["breast-lnn", "--set", "data.name=phantoms", "--backend", "dask"], "without --address"),
+        (["breast-lnn", "--set", "data.name=phantoms", "--backend", "dusk"], "joblib knows loky, dask, ray"),
+        (["breast-lnn", "--set", "data.name=phantoms", "--address", "tcp://here:1"], "only a cluster has an address"),
+    ],
+)
+def test_what_cannot_be_reproduced_is_one_line(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgelnn.data.medmnist_files.download_file", lambda *_, **__: pytest.fail("downloads"))
+    if words == ["breast-lnn"]:
+        words = ["breast-lnn", "--set", f"data.name={tmp_path / 'breastmnist.npz'}"]
+    assert_one_clear_line(run_cli("reproduce", *words, "--out", tmp_path / "out"), said)
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_the_systems_are_listed() -> None:
+    listed = run_cli("reproduce", "--json").json
+    assert [one["name"] for one in listed] == [
+        "brain-mri",
+        "breast-lnn",
+        "crnet-ncp",
+        "medmnist3d-ltc",
+        "mnist-reservoir",
+    ]
+    assert "breast-lnn" in run_cli("reproduce").out
+
+
+def test_figures_are_means_over_trainings_with_intervals_around_them(done) -> None:
+    found = gather(done)
+    (row,) = found.rows
+    runs = [Run.load(job.folder) for job in done.jobs]
+    assert row.measured["auc"].values == pytest.approx([run.metrics["test"].auc for run in runs])
+    assert row.measured["accuracy"].values == pytest.approx([run.metrics["test"].accuracy for run in runs])
+    assert row.measured["f1"].values == pytest.approx([run.metrics["test"].f1 for run in runs])
+    assert found.f1_class == "malignant"
+    for figure in row.measured.values():
+        assert figure.low <= figure.mean <= figure.high
+        assert figure.sd == pytest.approx(np.std(figure.values, ddof=1))
+    assert row.parameters == {"trainable": 935_298, "stored": 935_298, "active": 935_298}
+    assert (row.published, row.comparisons) == (None, ())
+    assert [entry.data for entry in row.elsewhere] == ["breastmnist"]
+    assert found.missing == ()
+    assert share_done(done) == 1.0
+
+
+def test_the_command_does_what_is_missing_and_writes_a_page_of_its_own(done, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    shutil.copytree(done.folder, folder)
+    shutil.rmtree(folder / "runs" / "safipatel-dnn-1")
+    before = files_under(folder / "runs" / "safipatel-dnn-0")
+    words = ["breast-lnn", "--only", "dnn", "--seeds", "2", "--set", SHORT[0], "--set", SHORT[1]]
+    outcome = run_cli("reproduce", *words, "--out", folder, "--json", "--jobs", "1")
+    assert outcome.code == 0, outcome.err
+    assert files_under(folder / "runs" / "safipatel-dnn-0") == before, "what is finished is left alone"
+    assert outcome.json["rows"][0]["seeds"] == [0, 1]
+    assert "warning: not the published protocol: training.epochs is 50 there and 2 now" in outcome.err
+    markdown, html = (folder / name for name in ("page.md", "page.html"))
+    text, page = markdown.read_text("utf-8"), html.read_text("utf-8")
+    loud = "Not the published protocol: training.epochs is 50 there and 2 now; data.name is breastmnist there"
+    assert f"> **{loud}" in text
+    assert f"<p class=warning>{loud}" in page
+    assert "The images are synthetic" in page
+    assert "Again: edgelnn reproduce breast-lnn --seeds 2 --only dnn --set data.name=phantoms" in text
+    assert not re.search(r'(src|href)="(?!data:)', page), "one file, no network"
+    for picture in re.findall(r"\]\((.+?)\)", text):
+        assert (folder / picture).read_bytes().startswith(b"\x89PNG")
+    assert json.loads((folder / "results.json").read_text("utf-8"))["rows"] == outcome.json["rows"]
+
+
+def test_a_training_of_another_experiment_is_not_mixed_in(done) -> None:
+    words = ["breast-lnn", "--only", "dnn", "--set", SHORT[0], "--set", "training.epochs=3", "--out", done.folder]
+    assert_one_clear_line(run_cli("reproduce", *words), "training.epochs is 2 there and 3 now", "--out")
+
+
+def test_a_job_that_fails_is_told_and_costs_no_other(done, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    shutil.copytree(done.folder, folder)
+    (folder / "runs" / "safipatel-dnn-1" / "metrics.json").unlink()
+    (folder / "runs" / "safipatel-dnn-1" / "weights.safetensors").unlink()
+    (folder / "runs" / "safipatel-dnn-1" / "checkpoint.safetensors").write_bytes(b"damaged")
+    words = ["breast-lnn", "--only", "dnn", "--seeds", "2", "--set", SHORT[0], "--set", SHORT[1], "--out", folder]
+    outcome = run_cli("reproduce", *words, "--json", "--jobs", "1")
+    assert outcome.code == 1
+    assert outcome.json["missing"] == ["safipatel-dnn-1"]
+    assert "damaged or not safetensors" in outcome.json["failures"]["safipatel-dnn-1"]
+    assert outcome.json["rows"][0]["seeds"] == [0]
+    assert "1 trainings are missing" in (folder / "page.html").read_text("utf-8")
+
+
+def test_answers_of_other_weights_are_not_taken_for_a_runs_own(done, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    shutil.copytree(done.folder, folder)
+    shutil.copyfile(predictions_path(folder, "safipatel-dnn-0"), predictions_path(folder, "safipatel-dnn-1"))
+    with pytest.raises(Exception, match="of other weights"):
+        gather(plan(folder))
+    work(plan(folder))
+    assert len(gather(plan(folder)).rows[0].seeds) == 2
+
+
+def test_a_worker_without_the_shared_folder_says_so(done) -> None:
+    job = done.jobs[0]
+    name, error = _run_job(format_experiment(job.experiment), "/nowhere", job.name, 1, "token")
+    assert name == job.name
+    assert "does not see /nowhere: workers need a file system that all share" in error
+
+
+def test_sentences_are_computed() -> None:
+    ours = {
+        "auc": Measured((0.86, 0.90), 0.88, 0.02, 0.83, 0.93),
+        "accuracy": Measured((0.70, 0.72), 0.71, 0.01, 0.68, 0.74),
+        "f1": Measured((0.5,), 0.5, None, 0.4, 0.6),
+    }
+    theirs = Published(data="x", auc=0.8897, accuracy=0.7949, f1=0.39, auc_sd=0.01, runs=7)
+    auc, accuracy, f1 = compare_with_published(ours, theirs, images=156)
+    assert auc.sentence == "AUC: published 0.8897 ± 0.0100 (mean of 7) lies within our interval, 0.8300 to 0.9300."
+    assert (auc.within, accuracy.within, f1.within) == (True, False, False)
+    assert accuracy.sentence == (
+        "accuracy: published 0.7949 (mean of 7) lies outside our interval, 0.6800 to 0.7400: 0.0549 above it, 8.5 "
+        "standard deviations from our mean; none of our 2 trainings got as high. In accuracy that is 13 of 156 images "
+        "from our mean."
+    )
+    assert f1.sentence.endswith("0.0100 below it; none of our 1 training got as low.")
+    assert compare_with_published(ours, Published(data="x"), images=1) == ()
+    reference = load_experiment("medmnist3d-liqexp4n6").reference
+    assert published_for(reference, "vesselmnist3d").auc == 0.914
+    assert published_for(reference, "phantoms") is None
+
+
+def test_a_page_escapes_what_it_is_given() -> None:
+    page = write_html("a<b", [Text("<script>"), Items(["&"]), Grid(["<"], [["'>"]]), Picture("p", '"', b"png")])
+    assert "<script>" not in page
+    assert 'alt="&quot;" src="data:image/png;base64,cG5n"' in page
+
+
+def test_compare_published_puts_runs_beside_what_they_reproduce(done, tiny_run: Run, tmp_path: Path) -> None:
+    first = done.jobs[0].folder
+    outcome = run_cli("compare", "--published", first, "--json")
+    assert outcome.code == 0, outcome.err
+    (record,) = outcome.json["rows"]
+    assert (record["model"], record["comparisons"]) == ("DNN", [])
+    assert "training.epochs is 50 there and 2 now" in outcome.err
+    assert "of DNN on phantoms nothing was published; on breastmnist" in outcome.err
+    assert_one_clear_line(run_cli("compare", "--published", tiny_run.folder), "reproduces nothing that was published")
+
+
+def test_compare_published_computes_differences(done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if what was trained here had been trained on the published data."""
+    published = Published(data="phantoms", auc=0.5, accuracy=0.9, f1=0.5, f1_class="malignant")
+    monkeypatch.setattr("edgelnn.reproducing.verdicts.published_for", lambda *_: published)
+    first = done.jobs[0].folder
+    rows = run_cli("compare", "--published", first, first, "--json").json["rows"]
+    test = Run.load(first).metrics["test"]
+    figures = {one["figure"]: one for one in rows[1]["comparisons"]}
+    assert figures["auc"]["difference"] == pytest.approx(test.auc - 0.5)
+    assert figures["f1"]["difference"] == pytest.approx(test.f1 - 0.5)
+    shown = run_cli("compare", "--published", first, "--markdown").out
+    head, rule, *lines = [line for line in shown.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in (head, rule, *lines)} == {9}
+    assert len(lines) == 3
+
+
+@pytest.mark.slow
+def test_a_dask_worker_that_is_killed_half_way_loses_nothing(tmp_path: Path) -> None:
+    """Three trainings on three workers; one is killed in the middle of its training, which then goes on elsewhere."""
+    pytest.importorskip("distributed", reason='dask is not installed: pip install "edgelnn[cluster]"')
+    from dask.distributed import Client, LocalCluster
+
+    settings = {"only": ["lnn"], "seeds": 3, "overrides": ["data.name=phantoms", "training.epochs=10"]}
+    planned, straight = (plan(tmp_path / name, **settings) for name in ("spread", "straight"))
+    killed: list[int] = []
+
+    def kill() -> None:
+        checkpoint = planned.jobs[0].folder / "checkpoint.safetensors"
+        while not checkpoint.exists():
+            time.sleep(0.05)
+        with Client(cluster.scheduler_address, set_as_default=False) as client:
+            busy = [address for address, calls in client.call_stack().items() if "safipatel-lnn-0" in str(calls)]
+            address = busy[0] if busy else next(iter(client.scheduler_info()["workers"]))
+            pid = client.run(os.getpid, workers=[address])[address]
+        os.kill(pid, signal.SIGKILL)
+        killed.append(pid)
+
+    with LocalCluster(n_workers=3, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        killer = threading.Thread(target=kill)
+        killer.start()
+        outcomes = list(run_jobs(planned, Cluster("dask", cluster.scheduler_address)))
+        killer.join()
+    assert killed
+    assert sorted(outcome.name for outcome in outcomes) == sorted(job.name for job in planned.jobs)
+    assert not [outcome for outcome in outcomes if outcome.error]
+    work(straight)
+    for spread, alone in zip(planned.jobs, straight.jobs, strict=True):
+        assert (spread.folder / "weights.safetensors").read_bytes() == (
+            alone.folder / "weights.safetensors"
+        ).read_bytes()
+    assert gather(planned).rows[0].measured == gather(straight).rows[0].measured
+
+
+@pytest.mark.slow
+def test_a_reproduction_that_is_interrupted_goes_on(tmp_path: Path) -> None:
+    words = ["--only", "lnn", "--seeds", "2", "--set", "data.name=phantoms", "--set", "training.epochs=8"]
+    command = [sys.executable, "-m", "edgelnn", "reproduce", "breast-lnn", *words, "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("out/runs/*/checkpoint.safetensors")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert "The same command goes on" in said
+    outcome = run_cli("reproduce", "breast-lnn", *words, "--out", tmp_path / "out", "--json", "--jobs", "1")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["rows"][0]["epochs"] == [8, 8]
