@@ -10,8 +10,8 @@ from typing import Any
 from edgelnn.bundle import Bundle
 from edgelnn.cli.formatting import NOTHING, format_bytes, format_count, format_figure
 from edgelnn.decode import encode
-from edgelnn.errors import ConfigError, ProfileError
-from edgelnn_profiling.writers.comparison_page import table_page
+from edgelnn.errors import ProfileError
+from edgelnn_profiling.writers.comparison_page import size_figure, size_point, table_page
 from edgelnn_profiling.writers.tables import TextColumn, TextTable
 
 __all__ = ["Compared", "compare_bundles", "compare_reports", "compare_runs", "compared"]
@@ -95,8 +95,9 @@ def compare_bundles(folders: Sequence[Path]) -> Compared:
     """Return every variant of bundles: size, and accuracy on the test split through its own runtime."""
     bundles = [Bundle.load(folder) for folder in folders]
     first = bundles[0].variant().test
-    records, rows = [], []
-    for folder, bundle in zip(folders, bundles, strict=True):
+    names = _short_names(folders, [folder.name for folder in folders])
+    records, rows, points = [], [], []
+    for number, (folder, name, bundle) in enumerate(zip(folders, names, bundles, strict=True)):
         model = bundle.manifest.model
         for variant in bundle.manifest.variants:
             recommended = variant.name == bundle.manifest.recommended
@@ -113,7 +114,7 @@ def compare_bundles(folders: Sequence[Path]) -> Compared:
             )
             rows.append(
                 (
-                    folder.name,
+                    name,
                     f"{variant.name}{' *' if recommended else ''}",
                     format_count(model.parameters.get("trainable")),
                     format_count(model.macs),
@@ -123,6 +124,8 @@ def compare_bundles(folders: Sequence[Path]) -> Compared:
                     _difference(variant.test.get("auc"), first.get("auc")),
                 )
             )
+            if "auc" in variant.test:
+                points.append(size_point(f"{name}: {variant.name}", number, variant.size_bytes, variant.test["auc"]))
     columns = (
         TextColumn("bundle", number=False),
         TextColumn("variant", number=False),
@@ -134,7 +137,12 @@ def compare_bundles(folders: Sequence[Path]) -> Compared:
     table = TextTable(
         "bundles", f"{len(bundles)} bundles compared", columns, tuple(rows), "* recommended by its bundle."
     )
-    return compared("bundles", records, table, _doubts_about_data(data))
+    remarks = _doubts_about_data(data)
+
+    def page() -> str:
+        return table_page(table.title, table, remarks, [size_figure(points, names)] if points else [])
+
+    return Compared("bundles", records, table, remarks, page)
 
 
 def compare_reports(files: Sequence[Path]) -> Compared:
@@ -151,9 +159,9 @@ def compare_reports(files: Sequence[Path]) -> Compared:
     for file in files:
         try:
             reports.append(Report.from_json(file.read_bytes()))
-        except (ProfileError, ConfigError) as error:
+        except ProfileError as error:
             raise ProfileError(f"{file}: {error}") from error
-    found = comparison(reports, _short_names(files))
+    found = comparison(reports, _short_names(files, [file.stem for file in files]))
     rows: list[dict[str, object]] = []
     names = [str(file) for file, report in zip(files, reports, strict=True) for _ in report.results]
     for name, row in zip(names, found.rows, strict=True):
@@ -162,10 +170,9 @@ def compare_reports(files: Sequence[Path]) -> Compared:
     return Compared("reports", rows, comparison_table(found), found.remarks, lambda: write_comparison_html(found))
 
 
-def _short_names(files: Sequence[Path]) -> list[str]:
-    """Return names that tell files apart: their stems where these differ, else what was typed."""
-    stems = [file.stem for file in files]
-    return stems if len(set(stems)) == len(stems) else [str(file) for file in files]
+def _short_names(targets: Sequence[Path], names: Sequence[str]) -> Sequence[str]:
+    """Return the names where these tell the targets apart, else what was typed."""
+    return names if len(set(names)) == len(names) else [str(target) for target in targets]
 
 
 def _difference(value: float | None, base: float | None) -> str:

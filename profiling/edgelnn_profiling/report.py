@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgelnn.decode import DecodeError, decode, encode, parse_json
-from edgelnn.errors import ProfileError
+from edgelnn.errors import ConfigError, ProfileError
 from edgelnn.tensor import Tensor
 from edgelnn_profiling.cautions import Caution
 from edgelnn_profiling.energy import Energy
@@ -18,6 +18,7 @@ from edgelnn_profiling.measuring import WarmUp
 from edgelnn_profiling.operator_times import OperatorProfile
 from edgelnn_profiling.plan import Plan
 from edgelnn_profiling.samples import Summary
+from edgelnn_profiling.soundness import refuse_unsound
 from edgelnn_profiling.state import Activity, State
 
 __all__ = ["FORMAT_VERSION", "Memory", "Parity", "Process", "Report", "Result", "Size", "Throughput", "Timing"]
@@ -283,9 +284,13 @@ class Report:
                 )
             if type(version) is int and version == 1:
                 _bring_up_to_date(value)
-            return decode(cls, value)
+            report = decode(cls, value)
         except DecodeError as error:
             raise ProfileError(f"the report is not valid: {error}.") from error
+        except ConfigError as error:
+            raise ProfileError(f"the report is not valid: its plan: {error}") from error
+        refuse_unsound(report)
+        return report
 
 
 def _bring_up_to_date(value: Any) -> None:

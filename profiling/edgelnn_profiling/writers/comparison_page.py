@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from edgelnn_profiling.comparing import Comparison, ComparisonRow
 from edgelnn_profiling.writers.comparison_tables import comparison_table, row_name, verdict_of
@@ -13,7 +13,7 @@ from edgelnn_profiling.writers.shell import figure, legend, table_element, whole
 from edgelnn_profiling.writers.tables import TextTable
 from edgelnn_profiling.writers.units import format_bytes, format_seconds, scale_of
 
-__all__ = ["table_page", "write_comparison_html"]
+__all__ = ["size_figure", "size_point", "table_page", "write_comparison_html"]
 
 TOLD = ("faster", "slower")
 
@@ -89,20 +89,41 @@ def _trade_offs(found: Comparison) -> list[Markup]:
             factor=factor,
             format_cost=format_seconds,
         )
-        charts.append(figure(title, chart, _legend(found)))
+        charts.append(figure(title, chart, _legend(_groups(found), found)))
     # The same file in several reports is one point.
     files = {(row.variant, row.size_bytes, row.test_auc): row for row in reversed(judged)}
+    groups = _groups(found)
+    points = [
+        size_point(row_name(row, found), groups[row.label], row.size_bytes, row.test_auc or 0.0)
+        for row in files.values()
+    ]
+    return [*charts, size_figure(points, [*groups])]
+
+
+def size_point(name: str, group: int, size_bytes: int, auc: float) -> Point:
+    """Return the point of a file: AUC against its size; of its name, what follows a colon stands in the chart."""
+    says = f"{name}: AUC {auc:.4f}, {format_bytes(size_bytes)}"
+    return Point(name.rpartition(": ")[2], group, float(size_bytes), auc, says)
+
+
+def size_figure(points: Sequence[Point], names: Sequence[str]) -> Markup:
+    """Return AUC against size.
+
+    Args:
+        points: At least one.
+        names: Of the groups, by their numbers.
+    """
     title = "AUC against size"
     chart = scatter_chart(
         "trade-size",
         title,
-        [_point(found, row, float(row.size_bytes)) for row in files.values()],
+        points,
         cost="size of the file, kB",
         worth="AUC on the test split",
         factor=1e-3,
         format_cost=lambda size: format_bytes(round(size)),
     )
-    return [*charts, figure(title, chart, _legend(found))]
+    return figure(title, chart, _legend({name: number % 6 for number, name in enumerate(names)}))
 
 
 def _point(found: Comparison, row: ComparisonRow, cost: float) -> Point:
@@ -111,11 +132,11 @@ def _point(found: Comparison, row: ComparisonRow, cost: float) -> Point:
     return Point(row.variant, _groups(found)[row.label], cost, row.test_auc or 0.0, says + timed)
 
 
-def _legend(found: Comparison) -> Markup:
-    machines = {row.label: row.machine for row in found.rows}
+def _legend(groups: Mapping[str, int], found: Comparison | None = None) -> Markup:
+    machines = {} if found is None else {row.label: f" ({row.machine})" for row in found.rows}
     entries = []
-    for label, group in _groups(found).items():
+    for label, group in groups.items():
         mark = marker(Point(label, group, 0.0, 0.0, label), (8.0, 8.0), on_front=False)
         picture = element("svg", mark, viewBox="0 0 16 16", aria_hidden="true")
-        entries.append((picture, f"{label} ({machines[label]})"))
+        entries.append((picture, f"{label}{machines.get(label, '')}"))
     return legend(entries)
