@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -209,7 +210,10 @@ def test_sentences_are_computed() -> None:
     }
     theirs = Published(data="x", auc=0.8897, accuracy=0.7949, f1=0.39, auc_sd=0.01, runs=7)
     auc, accuracy, f1 = compare_with_published(ours, theirs, images=156)
-    assert auc.sentence == "AUC: published 0.8897 ± 0.0100 (mean of 7) lies within our interval, 0.8300 to 0.9300."
+    assert auc.sentence == (
+        "AUC: published 0.8897 ± 0.0100 (mean of 7) lies within our interval, 0.8300 to 0.9300; our trainings reach "
+        "from 0.8600 to 0.9000."
+    )
     assert (auc.within, accuracy.within, f1.within) == (True, False, False)
     assert accuracy.sentence == (
         "accuracy: published 0.7949 (mean of 7) lies outside our interval, 0.6800 to 0.7400: 0.0549 above it, 8.5 "
@@ -308,3 +312,18 @@ def test_a_reproduction_that_is_interrupted_goes_on(tmp_path: Path) -> None:
     outcome = run_cli("reproduce", "breast-lnn", *words, "--out", tmp_path / "out", "--json", "--jobs", "1")
     assert outcome.code == 0, outcome.err
     assert outcome.json["rows"][0]["epochs"] == [8, 8]
+
+
+def test_other_words_about_an_experiment_are_no_other_training(done, tmp_path: Path) -> None:
+    """What is published or said of a model may be put better without costing anyone their trainings."""
+    folder = tmp_path / "out"
+    shutil.copytree(done.folder, folder)
+    job = plan(folder).jobs[0]
+    text = (job.folder / "experiment.toml").read_text("utf-8").replace("The dense network", "A dense network")
+    (job.folder / "experiment.toml").write_text(text, "utf-8")
+    environment = json.loads((job.folder / "environment.json").read_text("utf-8"))
+    environment["experiment_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    (job.folder / "environment.json").write_text(json.dumps(environment), "utf-8")
+    assert Run.load(job.folder).experiment != job.experiment
+    work(plan(folder))
+    assert len(gather(plan(folder)).rows[0].seeds) == 2

@@ -101,7 +101,7 @@ def test_a_training_interrupted_while_it_is_written_goes_on(tmp_path, whole, mon
     from edgelnn.training import finishing
 
     with monkeypatch.context() as patch:
-        patch.setattr(finishing, "evaluate_predictions", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(finishing, "judge", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(TrainingInterrupted):
             train(tiny_experiment(), folder=folder, dataset=tiny_dataset(), threads=1, figures=False)
     assert (folder / "weights.safetensors").exists()

@@ -10,11 +10,11 @@ from edgelnn.training.experiment import Experiment
 from edgelnn.training.families import list_systems
 from edgelnn.training.loading import load_experiment
 from edgelnn.training.mistakes import show_value
-from edgelnn.training.starting import differences
+from edgelnn.training.starting import SAID, differences
 
 __all__ = ["changes_from_reference"]
 
-FREE = {"name", "summary", "source", "reference"}
+FREE = {"name", *SAID}
 """Fields that change nothing in a training."""
 
 

@@ -16,7 +16,7 @@ from edgelnn.training.families import list_systems
 from edgelnn.training.loading import load_experiment
 from edgelnn.training.mistakes import did_you_mean, show_value
 from edgelnn.training.reference import System
-from edgelnn.training.starting import differences
+from edgelnn.training.starting import changes_in_training
 
 __all__ = ["Job", "Plan", "find_system", "plan_reproduction"]
 
@@ -141,8 +141,8 @@ def _check_earlier(job: Job) -> None:
     if not (job.folder / ENVIRONMENT).exists():
         return
     before = read_experiment(job.folder, read_environment(job.folder))
-    if before != job.experiment:
-        first = next(differences(before.model_dump(), job.experiment.model_dump()))
+    first = next(changes_in_training(before, job.experiment), None)
+    if first is not None:
         raise RunFolderError(
             f"{job.folder} holds a training of another experiment: {first}. Choose another place with --out."
         )

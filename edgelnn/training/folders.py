@@ -19,7 +19,7 @@ from edgelnn.training.environment import describe_machine, installed_versions
 from edgelnn.training.experiment import Experiment
 from edgelnn.training.listener import TrainingListener
 from edgelnn.training.loading import format_experiment
-from edgelnn.training.starting import differences
+from edgelnn.training.starting import changes_in_training
 
 __all__ = ["Workplace", "find_workplace", "start_folder"]
 
@@ -55,9 +55,8 @@ class Workplace:
             RunFolderError: It is not the one that was asked for.
         """
         own = read_experiment(self.path, read_environment(self.path))
-        if wanted is not None and wanted != own:
-            theirs, ours = wanted.model_dump(), own.model_dump()
-            first = next(differences(ours, theirs))
+        first = None if wanted is None else next(changes_in_training(own, wanted), None)
+        if first is not None:
             raise RunFolderError(
                 f"{self.folder} was begun with another experiment: {first}. Resume it as it was begun, or train anew "
                 "with --force."

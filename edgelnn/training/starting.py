@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "begin_with",
+    "changes_in_training",
     "check_start_is_given",
     "describe_start",
     "differences",
@@ -27,6 +28,7 @@ __all__ = [
     "started_from",
 ]
 
+SAID = ("summary", "source", "reference")
 RATE_SHARE = 0.1
 EPOCHS_SHARE = 0.25
 
@@ -135,6 +137,11 @@ def begin_with(run: Run, classifier: Classifier, dataset: Dataset, listener: Tra
             f"{run.folder} was trained on other data than it is tuned on: images that one of them tests on, the other "
             "may have trained on."
         )
+
+
+def changes_in_training(before: Experiment, now: Experiment) -> Iterator[str]:
+    """Yield one phrase for every difference that makes another training; what is said of an experiment makes none."""
+    yield from differences(before.model_dump(exclude=set(SAID)), now.model_dump(exclude=set(SAID)))
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str = "") -> Iterator[str]:
