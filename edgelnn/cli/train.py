@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgelnn.cli.formatting import format_count, format_figure, metrics_tables
+from edgelnn.cli.formatting import format_count, metrics_tables
 from edgelnn.cli.options import DataRoot, Force, Json, Out, Threads
-from edgelnn.cli.output import Column, Table, build_table, message, next_step, print_data, print_json, show, warning
+from edgelnn.cli.output import message, next_step, print_data, print_json, show, warning
+from edgelnn.cli.series import find_folders, plan_series, summarize, summary_tables
 
 if TYPE_CHECKING:
-    from edgelnn.data import Dataset, SplitName
+    from edgelnn.data import Dataset
     from edgelnn.run import Run
     from edgelnn.training import Experiment
 
 __all__ = ["train"]
-
-RUNS = Path("runs")
 
 
 def train(
@@ -45,6 +43,14 @@ def train(
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, max=1000, metavar="N", help="Train N times; report mean ± sd.")
     ] = 1,
+    folds: Annotated[
+        int | None,
+        typer.Option("--folds", min=2, max=1000, metavar="K", help="Cross-validate over K folds of train and val."),
+    ] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option("--repeats", min=1, max=1000, metavar="N", help="Train on N draws of the splits."),
+    ] = None,
     begin: Annotated[
         Path | None,
         typer.Option("--from", metavar="RUN", help="Fine-tune: begin with the weights of this run, at a lower rate."),
@@ -66,26 +72,40 @@ def train(
 ) -> None:
     """Train a classifier: an LTC or CfC, or what it is to be compared with."""
     from edgelnn.run import Run
+    from edgelnn.training.loading import split_otherwise
 
     flags = {"data.name": data, "data.root": data_root, "training.epochs": epochs, "training.seed": seed}
     overrides = [f"{field}={value}" for field, value in flags.items() if value is not None] + (changes or [])
-    source = str(out) if resume and experiment is None and out is not None and seeds == 1 else experiment
+    alone = seeds == 1 and folds is None and repeats is None
+    source = str(out) if resume and experiment is None and out is not None and alone else experiment
     start = None if begin is None else Run.load(begin)
     resolved = _resolve(source, overrides, start, qat=qat)
+    series = plan_series(seed=resolved.training.seed, seeds=seeds, folds=folds, repeats=repeats)
     if dry_run:
         _describe(resolved, json=json)
         return
-    first = resolved.training.seed
-    planned = [
-        _resolve(source, [*overrides, f"training.seed={first + index}"], start, qat=qat) for index in range(seeds)
-    ]
-    folders = _folders(planned, out, fresh=not (resume or force))
+    planned = [_resolve(source, [*overrides, *member.overrides], start, qat=qat) for member in series]
+    folders = find_folders(series, planned[0].name, out, fresh=not (resume or force))
+    dataset = _load_data(resolved) if alone else _load_whole_data(resolved)
     runs: list[Run] = []
-    for each, folder in zip(planned, folders, strict=True):
-        if seeds > 1:
-            message(f"seed {each.training.seed} ({len(runs) + 1} of {seeds}) → {folder}", bold=True)
-        runs.append(_train_one(each, folder, start, resume=resume, force=force, device=device, threads=threads))
-    _report(runs, json=json)
+    for member, each, folder in zip(series, planned, folders, strict=True):
+        if not alone:
+            message(f"{member.words} → {folder}", bold=True)
+        # Of a series that was stopped, some have not begun.
+        begun = alone or folder.exists() or folder.with_name(f"{folder.name}.new").exists()
+        runs.append(
+            _train_one(
+                each,
+                folder,
+                dataset if alone else split_otherwise(dataset, each.data),
+                start,
+                resume=resume and begun,
+                force=force,
+                device=device,
+                threads=threads,
+            )
+        )
+    _report(runs, json=json, series=folds is not None or repeats is not None)
 
 
 def _resolve(source: str | None, overrides: list[str], start: Run | None, *, qat: bool) -> Experiment:
@@ -100,6 +120,7 @@ def _resolve(source: str | None, overrides: list[str], start: Run | None, *, qat
 def _train_one(
     experiment: Experiment,
     folder: Path,
+    dataset: Dataset,
     start: Run | None,
     *,
     resume: bool,
@@ -110,7 +131,6 @@ def _train_one(
     from edgelnn.cli.progress import watch_training
     from edgelnn.training import train as train_run
 
-    dataset = _load_data(experiment)
     with watch_training() as listener:
         return train_run(
             experiment,
@@ -133,16 +153,10 @@ def _load_data(experiment: Experiment) -> Dataset:
         return load_experiment_dataset(experiment.data, progress=progress)
 
 
-def _folders(experiments: Sequence[Experiment], out: Path | None, *, fresh: bool) -> list[Path]:
-    """Return where each run goes: as told, or ``runs/NAME-SEED``, with the time where a fresh run finds that taken."""
-    if out is not None and len(experiments) == 1:
-        return [out]
-    stem = str(out) if out is not None else str(RUNS / experiments[0].name)
-    folders = [Path(f"{stem}-{each.training.seed}") for each in experiments]
-    if out is None and fresh and any(folder.exists() for folder in folders):
-        now = time.strftime("%Y%m%d-%H%M%S")
-        return [folder.with_name(f"{folder.name}-{now}") for folder in folders]
-    return folders
+def _load_whole_data(experiment: Experiment) -> Dataset:
+    """Return an experiment's data before they are split otherwise, as all trainings of a series share them."""
+    data = experiment.data.model_copy(update={"resplit": None})
+    return _load_data(experiment.model_copy(update={"data": data}))
 
 
 def _describe(experiment: Experiment, *, json: bool) -> None:
@@ -176,41 +190,23 @@ def _facts_of_data(experiment: Experiment) -> dict[str, Any]:
     return {"image_shape": dataset.image_shape, "task": dataset.task, "classes": len(dataset.class_names)}
 
 
-def _report(runs: Sequence[Run], *, json: bool) -> None:
+def _report(runs: Sequence[Run], *, json: bool, series: bool) -> None:
     """Print the metrics of one run, or those of several with mean and standard deviation, and what to type next."""
     from edgelnn.models.together import images_together
 
     if json:
-        print_json([{"folder": str(run.folder), "metrics": _plain_metrics(run)} for run in runs])
+        found = [{"folder": str(run.folder), "metrics": _plain_metrics(run)} for run in runs]
+        print_json({"runs": found, "summary": summarize(runs)} if series else found)
     elif len(runs) == 1:
         test = runs[0].metrics["test"]
         title = f"test split, {test.images} images"
         show(*metrics_tables(test, title=title, validation=runs[0].metrics["val"]))
     else:
-        show(*(_summary(runs, split) for split in ("val", "test")))
+        show(*summary_tables(runs))
     if images_together(runs[0].experiment.head) is None:
         next_step("export", runs[0].folder, "--quantize")
     else:
         warning("the recurrence runs over the batch, as in published code by mistake: such a run cannot be exported.")
-
-
-def _summary(runs: Sequence[Run], split: SplitName) -> Table:
-    """Return the figures of several runs on a split, with mean and standard deviation."""
-    import statistics
-
-    metrics = [run.metrics[split] for run in runs]
-    names = ("auc", "accuracy", "f1", "sensitivity", "specificity", "dice")
-    table = {name: [getattr(each, name) for each in metrics] for name in names}
-    table = {name: values for name, values in table.items() if None not in values}
-    rows = [
-        [run.folder.name, *(format_figure(values[index]) for values in table.values())]
-        for index, run in enumerate(runs)
-    ]
-    means = [f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}" for values in table.values()]
-    rows.append([f"mean ± sd of {len(runs)}", *means])
-    positive = metrics[0].positive_class
-    title = f"{'validation' if split == 'val' else split} split" + (f", positive class {positive}" if positive else "")
-    return build_table([Column("run"), *(Column(name, number=True) for name in table)], rows, title=title)
 
 
 def _plain_metrics(run: Run) -> dict[str, Any]:

@@ -131,7 +131,9 @@ def dataset_from_arrays(
         task = "binary-class"
     digests = {split: image_digests(part) for split, part in images.items()}
     report_copies(digests, labels, lambda split, number: f"{where}: {split} image {number}", refuse=False)
-    together = joined_groups(digests["train"], _patients(groups, len(labels["train"]), where))
+    patients = {split: [""] * len(part) for split, part in labels.items()}
+    patients["train"] = _patients(groups, len(labels["train"]), where)
+    together = joined_groups(digests["train"], patients["train"])
     parts = plan.complete(labels, together, where=where, class_names=class_names)
     return build_dataset(
         name,
@@ -141,6 +143,8 @@ def dataset_from_arrays(
         positive_class=positive_index(positive_class, class_names, task, None),
         licence=licence,
         source=source,
+        drawn=[split for split in parts if split not in labels],
+        patients={split: [patients[origin][i] for i in chosen] for split, (origin, chosen) in parts.items()},
     )
 
 

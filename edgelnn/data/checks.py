@@ -25,6 +25,8 @@ def build_dataset(
     licence: str,
     source: str,
     synthetic: bool = False,
+    drawn: Sequence[SplitName] = (),
+    patients: Mapping[SplitName, Sequence[str]] | None = None,
 ) -> Dataset:
     """Return a dataset whose images and labels have been checked.
 
@@ -38,6 +40,8 @@ def build_dataset(
         licence: Of the data.
         source: Where it came from.
         synthetic: Made by a generator.
+        drawn: Splits that were drawn from others here.
+        patients: By split, the patient of each image, "" where none is known.
 
     Raises:
         DataError: A split is missing or empty, shapes or counts disagree, labels are not whole numbers in range, the
@@ -66,6 +70,8 @@ def build_dataset(
         source=source,
         digest=dataset_digest(checked),
         synthetic=synthetic,
+        drawn=tuple(drawn),
+        patients=patients or {},
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -50,6 +50,8 @@ class Dataset:
         source: Where the data came from: an address, or the name of the folder or file.
         digest: sha256 over images and labels of all splits, in hex.
         synthetic: True for the built-in phantoms; said wherever their results appear.
+        drawn: Splits that did not come with the data but were drawn from others by seed.
+        patients: By split, the patient of each image, "" where none is known; splits that are not there have none.
     """
 
     name: str
@@ -61,6 +63,8 @@ class Dataset:
     source: str
     digest: str
     synthetic: bool = False
+    drawn: tuple[SplitName, ...] = ()
+    patients: Mapping[SplitName, Sequence[str]] = field(default_factory=dict)
 
     def __getitem__(self, split: SplitName) -> Split:
         """Return one split; `DataError` where the dataset has none of that name."""

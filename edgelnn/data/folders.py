@@ -111,6 +111,8 @@ def load_folder(
         class_names=class_names,
         positive_class=positive,
         licence="unknown",
+        drawn=[split for split in parts if split not in labels],
+        patients={split: [found[origin][i].inner for i in indices] for split, (origin, indices) in parts.items()},
         source=f"folder {folder.resolve().name}, {count} images {'cropped to their contour, then ' if crop else ''}"
         f"resized to {size}x{size}",
     )

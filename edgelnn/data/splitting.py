@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edgelnn.data.dataset import SPLITS, SplitName
 from edgelnn.errors import ConfigError, DataError
 
-__all__ = ["SplitPlan", "hold_out"]
+__all__ = ["SplitPlan", "hold_out", "strata_of"]
 
 Labels = NDArray[np.int64]
 Indices = NDArray[np.int64]
@@ -73,7 +73,7 @@ class SplitPlan:
         for number, (split, share) in enumerate(shares.items()):
             if split in labels:
                 continue
-            wanted = np.rint(share * np.bincount(_strata(given))).astype(np.int64)
+            wanted = np.rint(share * np.bincount(strata_of(given))).astype(np.int64)
             of_rest = [groups[int(i)] for i in rest]
             kept, held = hold_out(given[rest], of_rest, wanted=wanted, seed=(self.seed, number))
             parts[split] = ("train", rest[held])
@@ -95,11 +95,11 @@ def hold_out(
     Args:
         labels: ``(n,)`` or, multi-label, ``(n, k)``.
         groups: ``n`` numbers; equal ones stay together.
-        wanted: How many examples to hold out of each class (multi-label: of each stratum, see `_strata`).
+        wanted: How many examples to hold out of each class (multi-label: of each stratum, see `strata_of`).
         seed: Of the draw.
     """
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
-    strata = _strata(labels)
+    strata = strata_of(labels)
     _, of_group = np.unique(np.asarray(groups, np.int64), return_inverse=True)
     count = int(of_group.max()) + 1
     stratum_of_group = np.zeros(count, np.int64)
@@ -146,7 +146,7 @@ def _taken(candidates: Indices, sizes: Indices, wanted: int) -> list[int]:
     return taken[: len(candidates) - 1]
 
 
-def _strata(labels: Labels) -> Indices:
+def strata_of(labels: Labels) -> Indices:
     """Return one number an example: its class, or (multi-label) its rarest label plus one, 0 where it has none."""
     if labels.ndim == 1:
         return labels

@@ -9,11 +9,32 @@ from pydantic import Field, model_validator
 from edgelnn.contour_crop import ContourCrop
 from edgelnn.models.fields import Probability, Specification
 
-__all__ = ["AugmentSpec", "DataSpec", "Fraction"]
+__all__ = ["AugmentSpec", "DataSpec", "FoldSpec", "Fraction", "RepeatSpec"]
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
+
+
+class FoldSpec(Specification):
+    """One fold of several."""
+
+    kind: Literal["fold"] = "fold"
+    fold: Annotated[int, Field(ge=1)]
+    folds: Annotated[int, Field(ge=2, le=1000)]
+
+    @model_validator(mode="after")
+    def _be_one_of_them(self) -> FoldSpec:
+        if self.fold > self.folds:
+            raise ValueError(f"got fold {self.fold} of {self.folds}; expected one from 1 to {self.folds}.")
+        return self
+
+
+class RepeatSpec(Specification):
+    """One draw of several."""
+
+    kind: Literal["repeat"] = "repeat"
+    repeat: Annotated[int, Field(ge=1)]
 
 
 class DataSpec(Specification):
@@ -30,7 +51,10 @@ class DataSpec(Specification):
             does the same. Dark scans need a lower threshold.
         positive_class: Name of the class that sensitivity and specificity speak of; left out: the dataset's own.
         validation, test: Fractions held out of data that come without splits.
-        split_seed: Seed of that split.
+        split_seed: Seed of that split, and of `resplit`.
+        resplit: Split otherwise than the data are: ``{ kind = "fold", fold = 1, folds = 5 }``: one fold of train and
+            val is val, the others are train. ``{ kind = "repeat", repeat = 1 }``: drawn anew in the same sizes. A test
+            split that came with the data is kept. Copies of an image, and images of one patient, stay together.
         mean, std: Pixels are scaled to [0, 1], then ``(x - mean) / std``; a number, or a list with one per channel.
         normalization: ``fixed``: by `mean` and `std`. ``training``: by the mean and standard deviation of each channel
             over the training split, which are written with the run. ``imagenet``: by those that torchvision's
@@ -49,6 +73,7 @@ class DataSpec(Specification):
     validation: Fraction = 0.15
     test: Fraction = 0.15
     split_seed: int = 0
+    resplit: Annotated[FoldSpec | RepeatSpec, Field(discriminator="kind")] | None = None
     mean: float | list[float] = 0.5
     std: Positive | list[Positive] = 0.5
     normalization: Literal["fixed", "training", "imagenet"] = "fixed"

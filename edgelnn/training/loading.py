@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgelnn.errors import ConfigError
-from edgelnn.training.experiment import DataSpec, Experiment
+from edgelnn.training.data_specification import DataSpec, FoldSpec, RepeatSpec
+from edgelnn.training.experiment import Experiment
 from edgelnn.training.families import experiment_names, extended, named_table
 from edgelnn.training.mistakes import did_you_mean, show_value
 from edgelnn.training.overrides import parse_overrides, validate_with_overrides
@@ -119,7 +120,7 @@ def load_experiment_dataset(
     """
     from edgelnn.data import load_dataset
 
-    return load_dataset(
+    dataset = load_dataset(
         data.name,
         size=data.size,
         root=data.root,
@@ -133,6 +134,27 @@ def load_experiment_dataset(
         download=download,
         progress=progress,
     )
+    return split_otherwise(dataset, data)
+
+
+def split_otherwise(dataset: Dataset, data: DataSpec) -> Dataset:
+    """Return a dataset with the splits that an experiment asks for.
+
+    Args:
+        dataset: As `load_experiment_dataset` returns it without `resplit`.
+        data: The experiment's part about data.
+
+    Raises:
+        DataError: A class has too few images for it.
+    """
+    from edgelnn.data.resampling import draw_again, take_fold
+
+    wanted = data.resplit
+    if isinstance(wanted, FoldSpec):
+        return take_fold(dataset, wanted.fold, wanted.folds, seed=data.split_seed)
+    if isinstance(wanted, RepeatSpec):
+        return draw_again(dataset, wanted.repeat, seed=data.split_seed)
+    return dataset
 
 
 def _read(given: str) -> tuple[dict[str, Any], str]:
