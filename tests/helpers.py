@@ -77,6 +77,12 @@ def files_under(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+def entries_below(folder: Path) -> list[str]:
+    """Return the files and folders below a folder, by their names there, also while some of them are removed."""
+    found = (Path(place) / name for place, folders, files in os.walk(folder) for name in (*folders, *files))
+    return sorted(str(path.relative_to(folder)) for path in found)
+
+
 def assert_one_clear_line(outcome: Outcome, *words: str, code: Sequence[int] = (1, 2)) -> None:
     """Assert that a command failed as it should: one line on stderr that says what is wrong, and no traceback."""
     assert outcome.code in code, (outcome.code, outcome.err)

@@ -14,13 +14,24 @@ from pathlib import Path
 
 import pytest
 
-# Every login enters the board's root in a mount namespace of its own: /dev is ours, /root the board's home.
-ENTER = """#!/bin/sh
+from tests.helpers import entries_below
+
+# A login enters the board's root in a mount namespace of its own: /dev is ours, /root the board's home.
+INSIDE = """#!/bin/sh
 export ROOT={root} BOARD_HOME={home}
-exec unshare --mount sh -c '
-  mount --bind /dev "$ROOT/dev" && mount --bind "$BOARD_HOME" "$ROOT/root" || exit 99
-  exec chroot "$ROOT" /usr/bin/env -i HOME=/root PATH=/usr/bin:/bin QEMU_CPU={cpu} {environment} /bin/sh -c "cd; $1"
-' board "$SSH_ORIGINAL_COMMAND"
+exec /usr/bin/env -i HOME=/root PATH=/usr/bin:/bin:/usr/sbin:/sbin ROOT={root} BOARD_HOME={home} {environment} \\
+  unshare --mount sh -c '
+    mount --bind /dev "$ROOT/dev" && mount --bind "$BOARD_HOME" "$ROOT/root" || exit 99
+    exec chroot "$ROOT" "$@"
+  ' board """
+SHELL_THERE = (
+    INSIDE
+    + """/bin/sh -c "cd; $SSH_ORIGINAL_COMMAND"
+"""
+)
+# Where a root holds no shell, the shell is this machine's, and Python alone the board's.
+SHELL_HERE = """#!/bin/sh
+PATH={folder}/bin:/usr/bin:/bin exec sh -c "$SSH_ORIGINAL_COMMAND"
 """
 SERVER = """
 Port {port}
@@ -53,10 +64,10 @@ Host *
 
 @dataclass(frozen=True)
 class SshBoard:
-    """A board that answers to ``ssh board`` while `folder` stands first in PATH.
+    """A board that answers to ``ssh board`` while `programs` stands first in PATH.
 
     Attributes:
-        folder: Keys, configuration and a program `ssh` that uses them.
+        folder: Keys, configuration, and what the server says.
         home: The board's home, as it is seen from here.
         server: The process id of its ssh server.
     """
@@ -65,13 +76,14 @@ class SshBoard:
     home: Path
     server: int
 
+    @property
+    def programs(self) -> Path:
+        """The folder of a program `ssh` that uses the keys and the configuration."""
+        return self.folder / "client-bin"
+
     def left(self) -> list[str]:
         """What lies in the board's home, packages aside."""
-        return sorted(
-            str(path.relative_to(self.home))
-            for path in self.home.rglob("*")
-            if not any(part.startswith("site-") for part in path.relative_to(self.home).parts)
-        )
+        return [name for name in entries_below(self.home) if "site-" not in name]
 
     def connections(self) -> list[int]:
         """Processes of the server that hold a connection."""
@@ -85,12 +97,14 @@ def emulated_root(board: str = "pi4") -> Path:
     if not boards:
         pytest.skip("EDGELNN_BOARDS is not set: it names the folder of the emulated boards")
     root = Path(boards) / board
+    if not root.is_dir():
+        pytest.skip(f"there is no {root}: make the boards with WITH_ARMHF=1")
     if os.geteuid() != 0:
         pytest.skip("entering an emulated board's root needs root")
     lacking = [name for name in ("ssh", "ssh-keygen", "sshd", "unshare") if shutil.which(name, path=_path()) is None]
     if lacking:
         pytest.skip(f"{', '.join(lacking)} missing: apt-get install openssh-server openssh-client util-linux")
-    tried = subprocess.run(["chroot", root, "/usr/bin/python3", "-c", "print(1)"], capture_output=True, text=True)
+    tried = subprocess.run(["chroot", root, "/usr/bin/python3.11", "-c", "print(1)"], capture_output=True, text=True)
     if tried.stdout.strip() != "1":
         pytest.skip(f"{root} cannot be entered ({tried.stderr.strip()[:200]}): make the boards with WITH_CHROOT=1")
     return root
@@ -98,7 +112,7 @@ def emulated_root(board: str = "pi4") -> Path:
 
 @contextmanager
 def serving(
-    folder: Path, *, root: Path, home: Path | None = None, environment: str = "", cpu: str = "cortex-a72"
+    folder: Path, *, root: Path, home: Path | None = None, environment: str = "QEMU_CPU=cortex-a72"
 ) -> Iterator[SshBoard]:
     """Start a server with fresh keys in an empty folder, and end it with all its connections."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -109,13 +123,15 @@ def serving(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    words = {"folder": folder, "port": port, "root": root, "home": home, "environment": environment, "cpu": cpu}
+    words = {"folder": folder, "port": port, "root": root, "home": home, "environment": environment}
     (folder / "server").write_text(SERVER.format(**words))
     (folder / "client").write_text(CLIENT.format(**words))
-    (folder / "enter").write_text(ENTER.format(**words))
     (folder / "bin").mkdir()
-    (folder / "bin" / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder}/client "$@"\n')
-    for program in (folder / "enter", folder / "bin" / "ssh"):
+    (folder / "bin" / "python3").write_text(INSIDE.format(**words) + '/usr/bin/python3.11 "$@"\n')
+    (folder / "enter").write_text((SHELL_THERE if (root / "bin" / "sh").exists() else SHELL_HERE).format(**words))
+    (folder / "client-bin").mkdir()
+    (folder / "client-bin" / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder}/client "$@"\n')
+    for program in (folder / "enter", folder / "client-bin" / "ssh", folder / "bin" / "python3"):
         program.chmod(0o755)
     key = (folder / "host_key.pub").read_text()
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {key}")

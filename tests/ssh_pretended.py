@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import entries_below
+
 SSH = """#!/bin/sh
 echo "$@" >>{folder}/asked
 while [ "$1" != "--" ]; do shift; done
@@ -34,7 +36,7 @@ class PretendedBoard:
 
     def left(self) -> list[str]:
         """What lies in its home."""
-        return sorted(str(path.relative_to(self.home)) for path in self.home.rglob("*"))
+        return entries_below(self.home)
 
     def asked(self) -> list[str]:
         """The command lines that ssh was given."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 
 from edgelnn.bundle import Bundle
-from edgelnn.cli.reach import Reach, reach_of
+from edgelnn.cli.reach import Reach, reach_of, same_clock
 from edgelnn.cli.report_files import ReportFiles
 from edgelnn.errors import BoardError, ConfigError
 from edgelnn.run import Run
@@ -27,7 +28,7 @@ from edgelnn_profiling import Plan, profile
 from edgelnn_profiling.remote import facts as facts_module
 from edgelnn_profiling.remote import open_board
 from edgelnn_profiling.remote.facts import BoardFacts, Site, requirements_for, why_never
-from edgelnn_profiling.remote.installing import provide_runtimes
+from edgelnn_profiling.remote.installing import install_runtimes, provide_runtimes
 from edgelnn_profiling.remote.latency import latencies_on
 from edgelnn_profiling.remote.luggage import pack_modules
 from edgelnn_profiling.remote.session import Session
@@ -254,6 +255,78 @@ def test_an_installation_is_whole_or_not_there(board: PretendedBoard) -> None:
             session.put("../escape", b"")
     with Session("board") as session:
         assert [found["name"] for found in session.facts["sites"]] == ["site-a"]
+
+
+def make_wheel(folder: Path, name: str) -> None:
+    """A wheel of version 9 that holds next to nothing."""
+    folder.mkdir(exist_ok=True)
+    module, info = name.replace("-", "_"), f"{name.replace('-', '_')}-9.dist-info"
+    tag = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    with zipfile.ZipFile(folder / f"{module}-9-py3-none-any.whl", "w") as archive:
+        archive.writestr(f"{module}/__init__.py", "")
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 9\n")
+        archive.writestr(f"{info}/WHEEL", tag)
+        archive.writestr(f"{info}/RECORD", "")
+
+
+@pytest.mark.parametrize("where", ["here", "there", "nowhere"])
+def test_wheels_are_found_here_or_by_the_boards_own_pip(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheels = tmp_path / "wheels"
+    for name in ("numpy", "onnxruntime"):
+        make_wheel(wheels, name)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_CONSTRAINT", raising=False)
+    if where == "here":
+        monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    pretend_ssh(tmp_path, monkeypatch, before=f"export PIP_FIND_LINKS={wheels}" if where == "there" else "")
+    said: list[str] = []
+    with Session("board") as session:
+        facts = replace(BoardFacts.from_answer("board", session.facts), packages={})
+        if where == "nowhere":
+            with pytest.raises(BoardError, match=r"its pip says: .*numpy.*; and from here: no wheels"):
+                install_runtimes(session, facts, ["onnx"], said.append)
+            with pytest.raises(BoardError, match=r"and it has no pip of its own\. Try: install pip there"):
+                install_runtimes(session, replace(facts, pip=False), ["onnx"], said.append)
+            with pytest.raises(BoardError, match=r"Try: sudo apt install python3-numpy"):
+                install_runtimes(session, replace(facts, pip=False, machine="armv7l", bits=32), ["tflite"], said.append)
+        else:
+            site = provide_runtimes(session, facts, ["onnx"], install=True, say=said.append)
+            assert site is not None
+            assert site.packages == {"numpy": "9", "onnxruntime": "9"}
+            assert any("its own pip" in line for line in said) == (where == "there")
+        if where == "here":
+            with pytest.raises(BoardError, match="has 0 MB free, and 20 MB are needed"):
+                install_runtimes(session, replace(facts, free_bytes=1000), ["onnx"], said.append)
+    with Session("board") as session:
+        found = BoardFacts.from_answer("board", session.facts)
+        assert (replace(found, packages={}).site_for(["onnx"]) is None) == (where == "nowhere")
+        assert not list(Path(found.root).glob("partial-*"))
+
+
+def test_ctrl_c_ends_what_runs_there(board: PretendedBoard, bundle: Bundle) -> None:
+    command = [sys.executable, "-m", "edgelnn", "profile", bundle.folder, "--on", "board", "--window", "60"]
+    with subprocess.Popen([*command, "--on", "two"], stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 30
+        while not any(name.endswith(".onnx") for name in board.left()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)  # To this process alone; a terminal's would end every ssh as well.
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130, said
+    assert said.splitlines()[-1] == "error: interrupted."
+    deadline = time.monotonic() + 20
+    while len(board.left()) > 1 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert board.left() in ([], [".cache"])
+
+
+def test_a_meters_times_need_one_clock(board: PretendedBoard) -> None:
+    with open_board("board") as opened:
+        same_clock(opened)
+        opened.session.clock_ahead_s = -3.0
+        with pytest.raises(BoardError, match=r"its clock is 3\.0 s behind"):
+            same_clock(opened)
 
 
 @pytest.mark.parametrize(

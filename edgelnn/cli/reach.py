@@ -77,11 +77,15 @@ def formats_of(target: Path, variants: Sequence[str] = ()) -> set[ModelFormat]:
 
 
 @contextmanager
-def opened(host: str, reach: Reach, formats: Collection[ModelFormat] = ()) -> Iterator[Board]:
-    """Open a board and say on stderr what takes long; see `edgelnn_profiling.remote.open_board`."""
+def opened(
+    host: str, reach: Reach, formats: Collection[ModelFormat] = (), *, stop: threading.Event | None = None
+) -> Iterator[Board]:
+    """Open a board and say on stderr what takes long, giving up once told to stop; see `open_board`."""
     from edgelnn_profiling.remote import open_board
 
     def say(text: str) -> None:
+        if stop is not None and stop.is_set():
+            raise BoardError(f"{host}: stopped while {text}.")
         _say(f"{host}: {text} …")
 
     with open_board(
@@ -131,12 +135,15 @@ def on_each(
         finish: Given what came of a board, and its name; one after the other, as soon as each is there.
     """
     boards: list[Board] = []
+    stop = threading.Event()
 
     def one(host: str) -> T:
         def listen(progress: Progress) -> None:
+            if stop.is_set():
+                raise BoardError(f"{host}: stopped before {progress.what}.")
             _say(f"{host}: {progress.done}/{progress.total} {progress.what}")
 
-        with opened(host, reach, formats) as board:
+        with opened(host, reach, formats, stop=stop) as board:
             boards.append(board)
             return work(board, listen)
 
@@ -156,6 +163,7 @@ def on_each(
                         error(str(problem))
             return failures
         except BaseException:
+            stop.set()
             for board in boards:
                 board.executor.session.abort()  # Their threads hear the end of the connection, and end.
             raise
