@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 
 from edgelnn.data.dataset import Split
@@ -18,6 +19,7 @@ from edgelnn_export.onnx_model import write_onnx
 from edgelnn_export.quantization import FLOAT32, RECIPES, choose_candidates
 from edgelnn_export.quantization.choice import recommend
 from edgelnn_export.quantization.onnx_quantizer import quantize_onnx
+from edgelnn_export.quantization.onnx_thin import pool_before_rectifying, thin_convolutions
 from edgelnn_export.quantization.scope import Operator, before_recurrence
 from edgelnn_export.quantization.tflite_quantizer import quantize_tflite
 from edgelnn_export.selection import calibration_images, golden_images, random_images
@@ -181,7 +183,8 @@ def test_quantized_files_hold_integers_where_they_should(made):
     by_recipe = {recipe.name: [layer.scheme for layer in inspect_model(q).layers] for recipe, q in quantized.items()}
     if model_format == "onnx":  # the product of all steps' inputs alone is worth a dynamic one
         assert sorted(by_recipe["dynamic_wi8_afp32"]).count("dynamic_range") == 1
-        assert by_recipe["static_wi8_ai8"][:3] == ["static_range"] * 3
+        # a convolution of one channel is faster in float32
+        assert by_recipe["static_wi8_ai8"][:3] == ["float", "static_range", "static_range"]
         assert set(by_recipe["static_wi8_ai8"][3:]) == {"float"}
     else:
         assert set(by_recipe["dynamic_wi8_afp32"]) == {"dynamic_range"}
@@ -234,10 +237,31 @@ def test_a_network_without_recurrence_is_quantized_to_its_scores(model_format):
     write, quantize, layout = FORMATS[model_format]
     data = write(network(layout, steps=False))
     q = quantize(data, STATIC, inputs(32, layout))
-    assert {layer.weights for layer in inspect_model(q).layers} <= {"int8", "int32"}
+    thin = 1 if model_format == "onnx" else 0  # layers of so few channels that they stay float32
+    assert {layer.weights for layer in inspect_model(q).layers[thin:]} <= {"int8", "int32"}
     x = inputs(20, layout, seed=2)
     assert np.abs(load_runtime(q).run(x) - load_runtime(data).run(x)).max() < 0.05
     assert len(np.unique(load_runtime(q).run(x))) > 30  # probabilities are not rounded to 1/256
+
+
+@pytest.mark.parametrize("last", ["pool", "other reader", "output"])
+def test_pooling_goes_before_rectifying_where_nothing_else_reads_between(last):
+    b = GraphBuilder((1, 1, 8, 8), "channels_first")
+    weight = np.random.default_rng(0).normal(size=(4, 1, 3, 3))
+    x = b.conv2d(b.input, weight, np.zeros(4), activation="relu")
+    pooled = b.max_pool(x, (2, 2), (2, 2))
+    flat = b.reshape(pooled, (1, 36))
+    if last == "other reader":
+        flat = b.add(flat, b.reshape(b.slice(b.slice(x, 2, 0, 3), 3, 0, 3), (1, 36)))
+    data = write_onnx(b.finish(flat if last != "output" else x))
+    model = onnx.load_from_string(data)
+    pool_before_rectifying(model, thin_convolutions(model))
+    kinds = [node.op_type for node in model.graph.node[:3]]
+    assert kinds[:2] == (["Conv", "MaxPool"] if last == "pool" else ["Conv", "Relu"])
+    changed = model.SerializeToString()
+    assert (changed == data) == (last != "pool")
+    pixels = np.random.default_rng(1).normal(size=(2, 1, 8, 8)).astype(np.float32)
+    np.testing.assert_array_equal(load_runtime(changed).run(pixels), load_runtime(data).run(pixels))
 
 
 @pytest.mark.parametrize("model_format", list(FORMATS))

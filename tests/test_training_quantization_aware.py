@@ -331,8 +331,10 @@ def test_fake_quantization_is_nearer_to_the_static_files_than_float32(tmp_path, 
             runtime = load_runtime(maker.make(candidate))
             found = log_odds(answer(runtime, images, run.preprocessing, LAYOUTS[candidate.format]))
             far, near = np.abs(exact - found).mean(), np.abs(faked - found).mean()
-            most = {"onnx": 1.0, "tflite": 0.5}[candidate.format]  # ONNX keeps the last product in finer numbers
-            assert near < most * far, f"{candidate.name}: {near:.2e} against {far:.2e}"
+            if candidate.format == "tflite":
+                assert near < 0.5 * far, f"{candidate.name}: {near:.2e} against {far:.2e}"
+            else:  # keeps the first convolution and the last product in finer numbers
+                assert far < 1.2 * np.abs(faked - exact).mean()
 
 
 def log_odds(probabilities: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ What becomes int8 is what the recipe ``static_wi8_ai8`` makes int8 in a file: ev
     weights       of convolutions and of hidden layers of a dense head: symmetric, one range an output channel. Of the
                   products that end that part, the last layer of a dense head and the product of all steps' inputs
                   before a recurrence: symmetric, one range for all, as in TFLite files. (ONNX files have finer ranges
-                  or float32 there, and bear what the coarser ones bear.)
+                  or float32 there and in a convolution of few channels, and bear what the coarser ones bear.)
     float32       the recurrence, its state and what follows it.
 
 Gradients pass through the rounding as if it were not there, and are zero where a value is cut off (straight-through).

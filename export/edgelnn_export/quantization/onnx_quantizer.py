@@ -2,7 +2,7 @@
 
 Static files are QDQ, signed activations and weights, weights per channel: the form that ONNX Runtime names first for
 ARM. The outputs of matrix products stay float32 (the kernels take int8 in and give float32 for free), so that only what
-is multiplied loses precision.
+is multiplied loses precision. A convolution of one to three channels stays float32 (see `onnx_thin`).
 
 Weight-only and float16 files only store weights in fewer bits (see `onnx_storage`).
 
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from edgelnn.errors import ExportError, MissingExtraError
 from edgelnn_export.chatter import logged_chatter
 from edgelnn_export.quantization.onnx_storage import store_weights, stored_weights
+from edgelnn_export.quantization.onnx_thin import pool_before_rectifying, thin_convolutions
 from edgelnn_export.quantization.ranges import PERCENTILE, Calibration
 from edgelnn_export.quantization.recipe import Recipe
 from edgelnn_export.quantization.scope import REST, Operator, Place, Plan, Scheme, before_recurrence, integer_operators
@@ -58,14 +59,18 @@ def plan_onnx(data: bytes, recipe: Recipe) -> Plan:
     if recipe.activations == "i16":
         raise ExportError("ONNX Runtime has no kernels for products of 16-bit activations; it would compute in float32")
     before = [each.outputs[0] for each, place in _placed(model) if each.kind == "product" and place != "outside"]
+    thin = thin_convolutions(model)
+    static: list[str] = [name for name in before if name not in thin] or before
     plan: dict[str, Scheme] = {}
     if recipe.range == "dynamic":
         plan = dict.fromkeys((node.output[0] for node in _dynamic_nodes(model)), "dynamic")
     elif recipe.range == "static":
-        plan = dict.fromkeys(before, "static")
+        plan = dict.fromkeys(static, "static")
     elif stored_weights(model):
         stored: Scheme = "float16" if recipe.weights == "fp16" else "weight_only"
-        plan = dict.fromkeys(before, "static" if recipe.range == "mixed" else stored)
+        plan = dict.fromkeys(before, stored)
+        if recipe.range == "mixed":
+            plan.update(dict.fromkeys(static, "static"))
         if _weights_to_store(model, {REST: stored}, stored):
             plan[REST] = stored
     if not plan:
@@ -108,6 +113,8 @@ def quantize_onnx(
     dynamic = [node for node in model.graph.node if plan.get(node.output[0]) == "dynamic"]
     if static and images is None:
         raise ExportError("a static recipe needs images to calibrate on.")
+    if static:
+        pool_before_rectifying(model, thin_convolutions(model) - static)
     with tempfile.TemporaryDirectory(prefix="edgelnn-") as folder:
         result = Path(folder) / "quantized.onnx"
         try:
