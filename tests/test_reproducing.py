@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from edgelnn.reproducing import (
     gather,
     plan_reproduction,
     run_jobs,
+    write_page,
 )
 from edgelnn.reproducing.blocks import Grid, Items, Picture, Text, write_html
 from edgelnn.reproducing.jobs import _run_job, predictions_path
@@ -205,7 +207,7 @@ def test_a_worker_without_the_shared_folder_says_so(done) -> None:
 def test_sentences_are_computed() -> None:
     ours = {
         "auc": Measured((0.86, 0.90), 0.88, 0.02, 0.83, 0.93),
-        "accuracy": Measured((0.70, 0.72), 0.71, 0.01, 0.68, 0.74),
+        "accuracy": Measured((0.70, 0.71, 0.72), 0.71, 0.01, 0.68, 0.74),
         "f1": Measured((0.5,), 0.5, None, 0.4, 0.6),
     }
     theirs = Published(data="x", auc=0.8897, accuracy=0.7949, f1=0.39, auc_sd=0.01, runs=7)
@@ -217,7 +219,7 @@ def test_sentences_are_computed() -> None:
     assert (auc.within, accuracy.within, f1.within) == (True, False, False)
     assert accuracy.sentence == (
         "accuracy: published 0.7949 (mean of 7) lies outside our interval, 0.6800 to 0.7400: 0.0549 above it, 8.5 "
-        "standard deviations from our mean; none of our 2 trainings got as high. In accuracy that is 13 of 156 images "
+        "standard deviations from our mean; none of our 3 trainings got as high. In accuracy that is 13 of 156 images "
         "from our mean."
     )
     assert f1.sentence.endswith("0.0100 below it; none of our 1 training got as low.")
@@ -327,3 +329,27 @@ def test_other_words_about_an_experiment_are_no_other_training(done, tmp_path: P
     assert Run.load(job.folder).experiment != job.experiment
     work(plan(folder))
     assert len(gather(plan(folder)).rows[0].seeds) == 2
+
+
+def test_what_a_published_mistake_does_is_told(done, tmp_path: Path) -> None:
+    found = gather(done)
+    (row,) = found.rows
+    worse, middle = (
+        {"auc": Measured((mean,), mean, None, mean - 0.1, mean + 0.1), "accuracy": row.measured["accuracy"]}
+        | {"f1": row.measured["f1"]}
+        for mean in (0.3, 0.5)
+    )
+    rows = (row, replace(row, as_published=True, measured=worse), replace(row, model="other", measured=middle))
+    markdown, _ = write_page(replace(found, plan=replace(done, folder=tmp_path), rows=rows))
+    text = markdown.read_text("utf-8")
+    mean = row.measured["auc"].mean
+    assert f"DNN: as meant its AUC is {mean - 0.3:.4f} higher than as published; the intervals do not overlap." in text
+    assert "Among 2 models its place by mean AUC is 1; with the mistake it would be 2." in text
+    assert "Of all models as they were meant, DNN has the best mean AUC" in text
+
+
+def test_a_page_without_any_finished_training_says_so(tmp_path: Path) -> None:
+    planned = plan(tmp_path)
+    _, html = write_page(gather(planned))
+    assert "No training is finished yet." in html.read_text("utf-8")
+    assert share_done(planned) == 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgelnn.atomic import write_bytes_atomically, write_text_atomically
@@ -89,7 +90,7 @@ def _metrics_grid(found: Reproduction) -> Grid:
         cells = [row.title, str(len(row.seeds))]
         for name in FIGURES:
             measured = row.measured[name]
-            interval = f"({measured.low:.2f} to {measured.high:.2f})"
+            interval = f"({measured.low:.3f} to {measured.high:.3f})"
             cells += [f"{_mean(measured)} {interval}", _published(row, name)]
         rows.append(cells)
     return Grid(columns, rows)
@@ -138,7 +139,7 @@ def _verdicts(found: Reproduction) -> list[Block]:
         if row.published is not None and row.published.note:
             said.append(f"Published figures: {row.published.note}.")
         if row.published is not None and row.published.runs == 1 and len(row.seeds) > 1 and row.comparisons:
-            said.append("The published figures are of one training.")
+            said.append("What was published is of one training.")
         if said:
             blocks += [Heading(3, row.title), Items([*said, *row.notes])]
     return blocks
@@ -154,16 +155,26 @@ def _twins(found: Reproduction) -> list[Block]:
     for mistaken, right in pairs:
         ours, theirs = mistaken.measured["auc"], right.measured["auc"]
         rows.append([right.model, _mean(ours), _mean(theirs), f"{theirs.mean - ours.mean:+.4f}"])
+        others = [row.measured["auc"].mean for row in meant.values() if row is not right]
         apart = ours.high < theirs.low or theirs.high < ours.low
         said.append(
             f"{right.model}: as meant its AUC is {abs(theirs.mean - ours.mean):.4f} "
             f"{'higher' if theirs.mean > ours.mean else 'lower'} than as published; the intervals "
-            f"{'do not overlap' if apart else 'overlap'}."
+            f"{'do not overlap' if apart else 'overlap'}. {_ranks(ours.mean, theirs.mean, others)}"
         )
     best = max((row for row in found.rows if not row.as_published), key=lambda row: row.measured["auc"].mean)
     said.append(f"Of all models as they were meant, {best.model} has the best mean AUC: {_mean(best.measured['auc'])}.")
     columns = ["model", "AUC as published", "AUC as meant", "difference"]
     return [Heading(2, "As published and as meant"), Grid(columns, rows), Items(said)]
+
+
+def _ranks(mistaken: float, right: float, others: Sequence[float]) -> str:
+    """Return what repeating a mistake does to a model's place among all as they were meant; empty where it is alone."""
+    if not others:
+        return ""
+    places = [1 + sum(other > mean for other in others) for mean in (right, mistaken)]
+    where = "the same" if places[0] == places[1] else str(places[1])
+    return f"Among {len(others) + 1} models its place by mean AUC is {places[0]}; with the mistake it would be {where}."
 
 
 def _others(found: Reproduction) -> list[Block]:

@@ -99,7 +99,7 @@ def _how_far(theirs: float, ours: Measured) -> str:
     beyond = theirs - ours.high if theirs > ours.high else ours.low - theirs
     side = "above" if theirs > ours.high else "below"
     spread = ""
-    if ours.sd:
+    if ours.sd and len(ours.values) > 2:
         spread = f", {abs(theirs - ours.mean) / ours.sd:.1f} standard deviations from our mean"
     return f"{beyond:.4f} {side} it{spread}"
 
