@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from edgelnn.errors import ModelFileError, ProfileError
 from edgelnn_profiling.emulation.boards_folder import BoardsFolder, boards_folder, fit_emulator
 from edgelnn_profiling.emulation.plugin import built_plugin, plugin_source
 from edgelnn_profiling.instructions import BOARDS, count_files, count_instructions
+from tests.emulated_fakes import UNPROVED, fake_boards
 from tests.small_bundle import linear_onnx, linear_tflite
 
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler (cc)")
@@ -93,29 +93,17 @@ def test_other_machines_are_told_what_is_needed(monkeypatch: pytest.MonkeyPatch)
     assert reason == "boards are emulated on Linux x86-64 alone, and this is darwin arm64"
 
 
-def fake_boards(folder: Path, script: str) -> Path:
-    """Boards whose emulator is a shell script: what it does when it is to count; and whose plugin is made already."""
-    root = folder / "boards"
-    for needed in ("emulator/bin", "pi4/opt/site", "pi4/opt/site_tfl", "pi4/usr/bin"):
-        (root / needed).mkdir(parents=True)
-    (root / "pi4" / "usr" / "bin" / "python3.11").touch()
-    emulator = root / "emulator" / "bin" / "qemu-aarch64"
-    emulator.write_text(f"#!/bin/sh\ncase $* in *compileall*) exit 0;; esac\n{textwrap.dedent(script)}")
-    emulator.chmod(0o755)
-    return root
-
-
-RUN_AND_PROVE = """
-    echo '{"process": 7, "ended": 0}'
-    echo '{"runtime": "ai-edge-litert", "version": "2.3.0", "parity": null}'
-    echo '{"process": 8, "ended": 0}'
+RUN = f"""
+    echo '{{"process": 7, "ended": 0}}'
+    echo '{UNPROVED}'
+    echo '{{"process": 8, "ended": 0}}'
 """
 
 
 @pytest.mark.parametrize(
     ("script", "error", "words"),
     [
-        (RUN_AND_PROVE, ProfileError, "did not count"),
+        (RUN, ProfileError, "did not count"),
         ("echo 'illegal instruction' >&2; exit 132", ModelFileError, "exit code 132: illegal instruction"),
         ("kill -SEGV $$", ModelFileError, "SIGSEGV"),
         ("exec sleep 30", ModelFileError, "longer than 0.2 s"),
@@ -157,7 +145,7 @@ def test_counts_are_middle_regions_less_empty_ones(model: Path, tmp_path: Path) 
         for total in 700 70 61 70 90 70; do region 2 8 $total $((total - 60)); done >> "$out"
         region 0 9 5000 4940 >> "$out"
     """
-    found = count_instructions(model, board="pi4", boards_root=fake_boards(tmp_path, script + RUN_AND_PROVE))
+    found = count_instructions(model, board="pi4", boards_root=fake_boards(tmp_path, script + RUN))
     assert (found.total, found.integer, found.simd_fp, found.loads) == (101, 101, 0, 0)
     assert (found.board, found.runtime, found.runtime_version) == ("pi4", "ai-edge-litert", "2.3.0")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -152,9 +152,12 @@ def compare_reports(files: Sequence[Path]) -> Compared:
         EdgelnnError: A file is not a report; the message names it.
     """
     from edgelnn_profiling import Report, comparison
+    from edgelnn_profiling.instruction_report import is_instruction_report
     from edgelnn_profiling.writers.comparison_page import write_comparison_html
     from edgelnn_profiling.writers.comparison_tables import comparison_table
 
+    if any(is_instruction_report(file.read_bytes()) for file in files):
+        return _compare_instructions(files)
     reports = []
     for file in files:
         try:
@@ -168,6 +171,34 @@ def compare_reports(files: Sequence[Path]) -> Compared:
         record = encode(row)
         rows.append({"target": name, **(record if isinstance(record, dict) else {})})
     return Compared("reports", rows, comparison_table(found), found.remarks, lambda: write_comparison_html(found))
+
+
+def _compare_instructions(files: Sequence[Path]) -> Compared:
+    """Return what every report of instructions counted, against the first.
+
+    Raises:
+        ProfileError: A file is not such a report, or there are not two of them; the message names it.
+    """
+    from edgelnn_profiling.instruction_growth import compare_instructions, remarks_on
+    from edgelnn_profiling.instruction_report import InstructionReport
+    from edgelnn_profiling.writers.instruction_tables import growth_table
+
+    if len(files) < 2:
+        raise ConfigError(f"got one report of instructions to compare, {files[0]}; expected two or more.")
+    reports = []
+    for file in files:
+        try:
+            reports.append(InstructionReport.from_json(file.read_bytes()))
+        except ProfileError as error:
+            raise ProfileError(f"{file}: {error}") from error
+    names = _short_names(files, [file.stem for file in files])
+    later = list(zip(names[1:], reports[1:], strict=True))
+    grown = {name: compare_instructions(reports[0], report) for name, report in later}
+    rows = [{"target": name, **asdict(growth)} for name, growths in grown.items() for growth in growths]
+    remarks = [
+        f"{names[0]} and {name}: {remark}." for name, report in later for remark in remarks_on(reports[0], report)
+    ]
+    return _compared("instructions", rows, growth_table(grown, names[0]), remarks)
 
 
 def _short_names(targets: Sequence[Path], names: Sequence[str]) -> Sequence[str]:

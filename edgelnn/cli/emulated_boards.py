@@ -92,7 +92,9 @@ def set_up_boards(place: BoardsFolder, names: Sequence[str], *, yes: bool) -> No
     )
     if not yes:
         if not (is_terminal(sys.stderr) and sys.stdin.isatty()):
-            raise ConfigError("setting up emulated boards fetches packages, and nobody can be asked here: pass --yes.")
+            raise ConfigError(
+                "setting up emulated boards fetches packages, and nobody can be asked here: edgelnn boards --yes"
+            )
         if not typer.confirm("Fetch them?", default=False, err=True):
             raise ConfigError("emulated boards are not set up; to do it later: edgelnn boards")
     start = time.monotonic()

@@ -91,6 +91,14 @@ def profile(
         ),
     ] = None,
     install: Install = False,
+    emulate: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--emulate",
+            metavar="pi3|pi4|pi5",
+            help="Count instructions on that board, emulated, and measure no time. Repeatable.",
+        ),
+    ] = None,
     remote_python: RemotePython = None,
     remote_folder: RemoteFolder = None,
     force: Force = False,
@@ -103,6 +111,18 @@ def profile(
 
     kind_of(target, "bundle", "model")
     reach, names = reach_of(on, install, remote_python, remote_folder), tuple(variants or ())
+    if emulate:
+        from edgelnn.cli.profile_emulated import profile_emulated
+
+        measuring: list[tuple[str, object]] = [("--rounds", rounds), ("--windows", windows), ("--window", window)]
+        measuring += [("--batches", batches), ("--pin", pin), ("--power-csv", power_csv), ("--on", on)]
+        measuring += [("--energy-window", energy_window)]
+        refused = [("--threads", threads != "1"), ("--quick", quick), ("--operators", operators), ("--energy", energy)]
+        refused += [(name, value is not None) for name, value in measuring]
+        profile_emulated(
+            target, emulate, names, refused=refused, json=json, csv=csv, markdown=markdown, html=html, force=force
+        )
+        return
     files = ReportFiles(
         [(json, lambda report: report.to_json()), (csv, write_csv), (markdown, write_markdown), (html, write_html)],
         force=force,
@@ -175,14 +195,14 @@ def _warn(report: Report) -> None:
 
 
 @contextmanager
-def shown_progress() -> Iterator[Callable[[Progress], None]]:
+def shown_progress(word: str = "measuring") -> Iterator[Callable[[Progress], None]]:
     """Give a listener: a live bar where a person watches, silence elsewhere."""
     if not is_terminal(sys.stderr):
         yield lambda _: None
         return
     from rich.progress import BarColumn, Progress, TextColumn
 
-    columns = (TextColumn("measuring"), BarColumn(bar_width=20), TextColumn("{task.description}"))
+    columns = (TextColumn(word), BarColumn(bar_width=20), TextColumn("{task.description}"))
     with Progress(*columns, console=console(err=True), transient=True) as bar:
         task = bar.add_task("", total=1)
         yield lambda progress: bar.update(

@@ -6,18 +6,17 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
 from edgelnn.cli.output import message, print_data
 from edgelnn.errors import ConfigError, WriteError
 
-if TYPE_CHECKING:
-    from edgelnn_profiling import Report
-
 __all__ = ["ReportFiles"]
 
+R = TypeVar("R")
 
-class ReportFiles:
+
+class ReportFiles(Generic[R]):
     """What was asked to be written, and where.
 
     Args:
@@ -34,7 +33,7 @@ class ReportFiles:
     """
 
     def __init__(
-        self, asked: Sequence[tuple[str | None, Callable[[Report], str]]], *, force: bool, places: Sequence[str] = ()
+        self, asked: Sequence[tuple[str | None, Callable[[R], str]]], *, force: bool, places: Sequence[str] = ()
     ) -> None:
         self._asked = [(name, write) for name, write in asked if name is not None]
         self._force = force
@@ -55,7 +54,7 @@ class ReportFiles:
         path, mark = Path(name), self._marks.get(place, "")
         return path.with_name(f"{path.stem}-{mark}{path.suffix}") if mark else path
 
-    def write(self, report: Report, place: str = "") -> None:
+    def write(self, report: R, place: str = "") -> None:
         """Write a report in all formats that were asked for."""
         from edgelnn.atomic import write_text_atomically
 

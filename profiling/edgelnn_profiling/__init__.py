@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgelnn_profiling.comparing import Comparison as Comparison
     from edgelnn_profiling.comparing import comparison as comparison
+    from edgelnn_profiling.instruction_report import InstructionReport as InstructionReport
+    from edgelnn_profiling.instruction_report import count_bundle as count_bundle
     from edgelnn_profiling.instructions import InstructionCounts as InstructionCounts
     from edgelnn_profiling.instructions import count_instructions as count_instructions
     from edgelnn_profiling.machine import Machine as Machine
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "AbstractRuntime": "edgelnn_profiling.runtimes",
     "Comparison": "edgelnn_profiling.comparing",
+    "InstructionReport": "edgelnn_profiling.instruction_report",
     "InstructionCounts": "edgelnn_profiling.instructions",
     "Machine": "edgelnn_profiling.machine",
     "Plan": "edgelnn_profiling.plan",
@@ -38,6 +41,7 @@ _HOMES = {
     "State": "edgelnn_profiling.state",
     "check_model": "edgelnn_profiling.model_files",
     "comparison": "edgelnn_profiling.comparing",
+    "count_bundle": "edgelnn_profiling.instruction_report",
     "count_instructions": "edgelnn_profiling.instructions",
     "identify_model": "edgelnn_profiling.model_files",
     "load_runtime": "edgelnn_profiling.runtimes",

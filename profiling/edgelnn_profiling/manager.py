@@ -25,7 +25,7 @@ from edgelnn_profiling.plan import Plan
 from edgelnn_profiling.power_csv import PowerReadings, read_power_csv
 from edgelnn_profiling.report import Report
 
-__all__ = ["Progress", "profile", "variant_request"]
+__all__ = ["Progress", "describe_models", "profile", "variant_request"]
 
 METER_PATIENCE_S = 10
 
@@ -195,9 +195,18 @@ def _ask_machine(executor: AbstractExecutor, plan: Plan) -> Outcome:
     return outcome
 
 
-def _subjects(path: Path, plan: Plan, names: Sequence[str]) -> tuple[dict[str, Any], list[Subject]]:
-    """Return the report's heading, and every variant with every number of threads."""
-    plan_request = encode(plan)
+def describe_models(path: Path, names: Sequence[str] = ()) -> tuple[dict[str, Any], list[tuple[dict[str, Any], Any]]]:
+    """Return a report's heading, and of each variant of a bundle, or of a file, its facts and what a worker is asked.
+
+    Args:
+        path: A bundle's folder, or a model file.
+        names: Of a bundle's variants; all where none is given.
+
+    Raises:
+        BundleError: The folder is not a bundle, or has no variant of a name given.
+        ModelFileError: The file is not a model.
+        ProfileError: Variants of a file are asked for.
+    """
     if path.is_dir():
         bundle = Bundle.load(path)
         manifest = bundle.manifest
@@ -207,14 +216,16 @@ def _subjects(path: Path, plan: Plan, names: Sequence[str]) -> tuple[dict[str, A
             "synthetic": manifest.synthetic,
             "dataset": manifest.dataset.get("name"),
         }
-        described = [(_variant_facts(bundle, variant), variant_request(bundle, variant)) for variant in chosen]
-    else:
-        if names:
-            raise ProfileError(
-                f"got variants {', '.join(names)} of {path}, which is a file; only bundles have variants."
-            )
-        heading = {"name": path.name, "synthetic": None, "dataset": None}
-        described = [_file_facts(path)]
+        return heading, [(_variant_facts(bundle, variant), variant_request(bundle, variant)) for variant in chosen]
+    if names:
+        raise ProfileError(f"got variants {', '.join(names)} of {path}, which is a file; only bundles have variants.")
+    return {"name": path.name, "synthetic": None, "dataset": None}, [_file_facts(path)]
+
+
+def _subjects(path: Path, plan: Plan, names: Sequence[str]) -> tuple[dict[str, Any], list[Subject]]:
+    """Return the report's heading, and every variant with every number of threads."""
+    plan_request = encode(plan)
+    heading, described = describe_models(path, names)
     return heading, [
         Subject({**facts, "threads": threads}, {**request, "threads": threads, "plan": plan_request})
         for facts, request in described

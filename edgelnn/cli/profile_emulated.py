@@ -1,0 +1,105 @@
+"""``edgelnn profile --emulate``: instructions for one image on emulated boards, and no time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from edgelnn.cli.emulated_boards import set_up_boards
+from edgelnn.cli.output import message, next_step, show
+from edgelnn.cli.report_files import ReportFiles
+from edgelnn.cli.report_tables import as_screen_table
+from edgelnn.errors import ConfigError, ProfileError
+
+if TYPE_CHECKING:
+    from edgelnn_profiling.instruction_report import InstructionReport
+
+__all__ = ["profile_emulated"]
+
+
+def profile_emulated(
+    target: Path,
+    boards: Sequence[str],
+    variants: Sequence[str],
+    *,
+    refused: Sequence[tuple[str, bool]],
+    json: str | None,
+    csv: str | None,
+    markdown: str | None,
+    html: str | None,
+    force: bool,
+) -> None:
+    """Count, show and write.
+
+    Args:
+        target: A bundle or a model file.
+        boards: Names as typed.
+        variants: Names of a bundle's variants; all where none is given.
+        refused: Options that mean nothing here, and whether they were given.
+        json: Where to write the report; so are the three that follow.
+        csv: The same.
+        markdown: The same.
+        html: The same.
+        force: Replace files.
+
+    Raises:
+        ConfigError: An option was given that means nothing here.
+        ProfileError: A board is unknown or cannot be set up here, or nothing could be counted.
+    """
+    from edgelnn.cli.profile import shown_progress
+    from edgelnn_profiling.emulation.boards import Board
+    from edgelnn_profiling.emulation.boards_folder import boards_folder
+    from edgelnn_profiling.instruction_report import count_bundle
+    from edgelnn_profiling.instructions import check_board
+    from edgelnn_profiling.writers.comparison_page import table_page
+    from edgelnn_profiling.writers.instruction_tables import (
+        instruction_tables,
+        total_table,
+        write_instruction_csv,
+        write_instruction_markdown,
+    )
+
+    given = [name for name, there in refused if there]
+    if given:
+        raise ConfigError(f"got {', '.join(given)} with --emulate, which counts instructions and measures no time.")
+    check_board(*boards)
+
+    def page(report: InstructionReport) -> str:
+        table = total_table(report)
+        return table_page(f"{report.name}: {table.title}", table, _failures(report))
+
+    files: ReportFiles[InstructionReport] = ReportFiles(
+        [
+            (json, lambda report: report.to_json()),
+            (csv, write_instruction_csv),
+            (markdown, write_instruction_markdown),
+            (html, page),
+        ],
+        force=force,
+    )
+    set_up_boards(boards_folder(), boards, yes=False)
+    with shown_progress("counting") as listener:
+        report = count_bundle(target, cast("Sequence[Board]", boards), listener, variants=variants)
+    failures = _failures(report)
+    if len(failures) == len(report.results):
+        raise ProfileError(f"nothing could be counted. {failures[0]}")
+    files.write(report)
+    if not files.on_stdout:
+        for table in instruction_tables(report):
+            show("", as_screen_table(table), *([table.note] if table.note else []))
+    for failure in failures:
+        message(f"✗ {failure}", color="yellow")
+    if json not in (None, "-"):
+        next_step("compare", json, "ANOTHER.json")
+    elif target.is_dir():
+        next_step("profile", target)
+
+
+def _failures(report: InstructionReport) -> list[str]:
+    """Return what could not be counted, and why."""
+    return [
+        f"{result.variant} on {result.board} with {result.runtime}: {result.error}"
+        for result in report.results
+        if result.error is not None
+    ]
