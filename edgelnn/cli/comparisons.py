@@ -10,7 +10,7 @@ from typing import Any
 from edgelnn.bundle import Bundle
 from edgelnn.cli.formatting import NOTHING, format_bytes, format_count, format_figure
 from edgelnn.decode import encode
-from edgelnn.errors import ProfileError
+from edgelnn.errors import ConfigError, ProfileError
 from edgelnn_profiling.writers.comparison_page import size_figure, size_point, table_page
 from edgelnn_profiling.writers.tables import TextColumn, TextTable
 
@@ -198,7 +198,7 @@ def _compare_instructions(files: Sequence[Path]) -> Compared:
     remarks = [
         f"{names[0]} and {name}: {remark}." for name, report in later for remark in remarks_on(reports[0], report)
     ]
-    return _compared("instructions", rows, growth_table(grown, names[0]), remarks)
+    return compared("instructions", rows, growth_table(grown, names[0]), remarks)
 
 
 def _short_names(targets: Sequence[Path], names: Sequence[str]) -> Sequence[str]:
