@@ -222,6 +222,32 @@ def test_a_machine_without_a_meter_says_what_to_do(tmp_path: Path) -> None:
         find_meter(tmp_path, ask_pmic=lambda: 'error=1 error_msg="Command not registered"')
 
 
+def test_others_that_work_meanwhile_make_the_report_invalid(bundle: Path) -> None:
+    activity = {"duration_s": 24.0, "own_cpus": 0.5, "other_cpus": 1.1, "swapped_pages": 0}
+    watched = {"event": "activity", "activity": activity, "swapped_bytes": 0}
+    events = [*energy_events()[:-1], watched, {"event": "done"}]
+    report = profile(bundle, Plan(energy=True), executor=FakeExecutor(energy=lambda request: events))
+    energy = report.results[0].energy
+    assert energy is not None
+    assert energy.other_cpus == 1.1
+    assert not report.valid
+    assert "while energy was measured, other processes kept 1.1 of 4 CPUs busy" in report.reasons[0]
+
+
+def test_long_windows_do_not_run_into_the_timeout(bundle: Path) -> None:
+    class Patient(FakeExecutor):
+        def execute(self, request, *, timeout_s):
+            waits.setdefault(request["kind"], timeout_s)
+            return super().execute(request, timeout_s=timeout_s)
+
+    waits: dict[str, float] = {}
+    plan = Plan(energy=True, energy_window_s=100.0, window_s=300.0, timeout_s=10.0)
+    profile(bundle, plan, executor=Patient())
+    assert waits["energy"] > 10.0 + 12 * 100.0
+    assert waits["timing"] > 10.0 + 2 * 300.0
+    assert waits["memory"] == 10.0
+
+
 # External meters
 
 

@@ -22,6 +22,7 @@ from edgelnn.errors import ModelFileError
 from edgelnn_profiling import Plan, Report, profile
 from edgelnn_profiling.executor import LocalExecutor
 from edgelnn_profiling.worker import answer
+from edgelnn_profiling.writers.tables import tables_of
 from tests.helpers import modules_loaded_by
 from tests.profiling_fakes import FakeClock
 from tests.small_bundle import linear_onnx, linear_tflite, make_bundle
@@ -263,6 +264,26 @@ def test_a_model_of_a_fixed_batch_counts_its_images(tmp_path: Path) -> None:
     assert timing is not None
     assert [found.batch for found in timing.throughput] == [4]
     assert timing.throughput[0].images_per_s == pytest.approx(4 / timing.inference.p50_s)
+
+
+def test_a_file_that_promises_any_batch_and_takes_one_keeps_its_figures_for_one(tmp_path: Path) -> None:
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.load_from_string(linear_onnx((8, 8, 1), 2))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 64], np.int64), "one"))
+    model.graph.node[0].CopyFrom(helper.make_node("Reshape", ["image", "one"], ["flat"]))
+    path = tmp_path / "liar.onnx"
+    path.write_bytes(model.SerializeToString())
+    report = profile(path, SHORT)
+    timing = report.results[0].timing
+    assert report.results[0].error is None
+    assert timing is not None
+    assert [found.batch for found in timing.throughput] == [1]
+    assert set(timing.failed_batches) == {"8", "32"}
+    assert "fails on" in timing.failed_batches["8"]
+    note = next(table.note for table in tables_of(report) if table.name == "throughput")
+    assert note.startswith("liar.onnx, batch 8: ONNX Runtime")
 
 
 @pytest.mark.board

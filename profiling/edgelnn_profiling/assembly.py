@@ -15,7 +15,7 @@ from edgelnn_profiling.operator_times import OperatorProfile, unwatched
 from edgelnn_profiling.power_csv import PowerReadings
 from edgelnn_profiling.report import Memory, Parity, Process, Result, Size, Throughput, Timing
 from edgelnn_profiling.samples import Summary, quantile, summarize
-from edgelnn_profiling.state import State
+from edgelnn_profiling.state import Activity, State
 
 __all__ = ["assemble_energy", "assemble_result", "read_machine_events"]
 
@@ -59,7 +59,7 @@ def assemble_result(
         input=None if loaded is None else decode(Tensor, loaded["input"]),
         output=None if loaded is None else decode(Tensor, loaded["output"]),
         parity=max(parities, key=lambda parity: parity.max_error, default=None),
-        timing=_timing(processes, loaded) if processes and loaded is not None else None,
+        timing=_timing(processes, loaded, timings) if processes and loaded is not None else None,
         memory=None if memory is None else _memory(memory),
         operators=None if operators is None else _operators(operators),
         energy=energy,
@@ -109,7 +109,7 @@ def _process(index: int, outcome: Outcome) -> Process:
     return decode(Process, fields)
 
 
-def _timing(processes: Sequence[Process], loaded: Mapping[str, Any]) -> Timing:
+def _timing(processes: Sequence[Process], loaded: Mapping[str, Any], outcomes: Sequence[Outcome]) -> Timing:
     windows = [
         [sample / (1e9 * process.means_of) for sample in window.samples_ns]
         for process in processes
@@ -137,6 +137,9 @@ def _timing(processes: Sequence[Process], loaded: Mapping[str, Any]) -> Timing:
         throughput=tuple(
             Throughput(size, size / seconds) for size, seconds in {batch: inference.p50_s, **medians}.items()
         ),
+        failed_batches={
+            str(event["batch"]): str(event["reason"]) for outcome in outcomes for event in outcome.all("batch_failed")
+        },
         processes=tuple(processes),
     )
 
@@ -187,16 +190,18 @@ def assemble_energy(outcome: Outcome, readings: PowerReadings | Energy | None) -
     if _error(outcome) is not None:
         return no_energy(str(_error(outcome)).rstrip("."))
     windows = [decode(EnergyWindow, _without(event)) for event in outcome.all("energy_window")]
+    watched = outcome.first("activity")
+    others = None if watched is None else decode(Activity, watched["activity"]).other_cpus
     if isinstance(readings, Energy):
         return readings
     if readings is not None:
         try:
-            return readings.estimate(windows)
+            return readings.estimate(windows, other_cpus=others)
         except ProfileError as error:  # What was timed for minutes is not lost for a meter's sake.
             return no_energy(str(error).rstrip("."))
     if meter is None:
         return no_energy("the worker process did not say what its meter is")
-    return estimate_energy(windows, source=meter["source"], rests_on=meter["rests_on"])
+    return estimate_energy(windows, source=meter["source"], rests_on=meter["rests_on"], other_cpus=others)
 
 
 def _without(event: Mapping[str, Any]) -> Mapping[str, Any]:

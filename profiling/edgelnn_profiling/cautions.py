@@ -206,6 +206,10 @@ def _about_result(result: Result, machine: Machine, plan: Plan) -> Iterator[Caut
         yield _make("parity_failed", seen, result)
     elif result.error is not None:
         yield _make("not_measured", result.error.rstrip("."), result)
+    energy = result.energy
+    if energy is not None and energy.other_cpus is not None and energy.other_cpus > bearable_cpus(machine):
+        seen = f"while energy was measured, other processes kept {energy.other_cpus:.1f} of {machine.cores} CPUs busy"
+        yield _make("other_load", seen, result)
     if result.timing is None:
         return
     timing, processes = result.timing, result.timing.processes
@@ -220,6 +224,11 @@ def _about_result(result: Result, machine: Machine, plan: Plan) -> Iterator[Caut
         yield _make("too_many_threads", f"{result.threads} threads on {machine.cores} CPUs", result)
 
 
+def bearable_cpus(machine: Machine) -> float:
+    """Return how many CPUs others may keep busy without that being too many."""
+    return min(OTHER_CPUS, OTHER_SHARE * machine.cores)
+
+
 def _about_load(result: Result, processes: Sequence[Process], machine: Machine) -> Iterator[Caution]:
     duration = sum(process.activity.duration_s for process in processes)
     if duration <= 0:
@@ -227,7 +236,7 @@ def _about_load(result: Result, processes: Sequence[Process], machine: Machine) 
     own = sum(process.activity.own_cpus * process.activity.duration_s for process in processes) / duration
     told = [process.activity for process in processes if process.activity.other_cpus is not None]
     others = sum((one.other_cpus or 0.0) * one.duration_s for one in told) / duration if told else None
-    if others is not None and others > min(OTHER_CPUS, OTHER_SHARE * machine.cores):
+    if others is not None and others > bearable_cpus(machine):
         yield _make("other_load", f"other processes kept {others:.1f} of {machine.cores} CPUs busy", result)
     elif own < OWN_CPUS:
         yield _make("other_load", f"the measured process got only {own:.0%} of a CPU", result)

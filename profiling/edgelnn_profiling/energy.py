@@ -56,6 +56,7 @@ class Energy:
         idle_w: Mean power of the idle windows.
         busy_w: Mean power of the windows with inferences.
         windows: In the order in which they were taken: idle, busy, idle, busy …
+        other_cpus: CPUs that other processes kept busy meanwhile, on average; None where the system does not tell.
         reason: Why there is no estimate; None where there is one.
     """
 
@@ -67,6 +68,7 @@ class Energy:
     idle_w: float | None
     busy_w: float | None
     windows: tuple[EnergyWindow, ...]
+    other_cpus: float | None
     reason: str | None
 
     @property
@@ -77,16 +79,19 @@ class Energy:
 
 def no_energy(reason: str) -> Energy:
     """Return that there is no estimate, and why."""
-    return Energy(None, None, None, None, None, None, None, (), reason)
+    return Energy(None, None, None, None, None, None, None, (), None, reason)
 
 
-def estimate_energy(windows: Sequence[EnergyWindow], *, source: EnergySource, rests_on: str) -> Energy:
+def estimate_energy(
+    windows: Sequence[EnergyWindow], *, source: EnergySource, rests_on: str, other_cpus: float | None = None
+) -> Energy:
     """Return the estimate that windows come to.
 
     Args:
         windows: Idle and busy ones in turn, the idle one first.
         source: Of their energies.
         rests_on: Words for it.
+        other_cpus: CPUs that others kept busy meanwhile; None where the system does not tell.
 
     >>> idle, busy = EnergyWindow(0.0, 2.0, 0, 6.0, 20), EnergyWindow(2.0, 2.0, 1000, 8.0, 20)
     >>> energy = estimate_energy([idle, busy], source="csv", rests_on="two windows")
@@ -107,6 +112,7 @@ def estimate_energy(windows: Sequence[EnergyWindow], *, source: EnergySource, re
         idle_w=_mean_power([idle for idle, _ in pairs]),
         busy_w=_mean_power([busy for _, busy in pairs]),
         windows=tuple(windows),
+        other_cpus=other_cpus,
         reason=None,
     )
 

@@ -118,7 +118,7 @@ def profile(
             tell(f"round {round_number + 1} of {plan.rounds}: {_name(subject)}")
             if not subject.failed:
                 request = {**subject.request, "kind": "timing", "round": round_number}
-                subject.timings.append(executor.execute(request, timeout_s=plan.timeout_s))
+                subject.timings.append(executor.execute(request, timeout_s=plan.timeout_s + plan.timing_s))
     tell("looking at the machine")
     _, after = read_machine_events(_ask_machine(executor, plan))
     for subject in subjects if plan.operators else ():
@@ -130,7 +130,7 @@ def profile(
         tell(f"energy of {_name(subject)}")
         if not subject.failed:
             request = {**subject.request, "kind": "energy", "meter": meter}
-            subject.energy = executor.execute(request, timeout_s=plan.timeout_s)
+            subject.energy = executor.execute(request, timeout_s=plan.timeout_s + plan.energy_s)
     readings = _read_meter(power_csv, subjects) if power_csv is not None and plan.energy else None
     try:
         results = tuple(

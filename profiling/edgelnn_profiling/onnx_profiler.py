@@ -27,7 +27,7 @@ EVENTS = 20_000  # of about 1 kB each
 WARM_UP = 0.2
 KEPT = 0.9
 _KERNEL = "_kernel_time"
-_MARKS = ("_nchwc", "_token_", "/MatMulAddFusion", "_quant", "_transformed")
+_MARKS = ("_nchwc", "_token_", "/MatMulAddFusion", "_quant", "_dq", "_transformed")
 
 
 @dataclass(frozen=True)

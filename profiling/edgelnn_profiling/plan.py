@@ -36,7 +36,7 @@ class Plan:
         energy_window_s: Length of each of these windows, in seconds.
         pin: Pin each process to as many CPUs as it has threads.
         cpus: Which CPUs to pin to; the last ones where none is named.
-        timeout_s: Longest time of one process, in seconds.
+        timeout_s: Longest time of one process, in seconds, besides the windows that are asked of it.
         seed: Of the order of variants and of made-up inputs.
     """
 
@@ -94,6 +94,16 @@ class Plan:
             self.warm_up_max_s,
             f"at least {self.warm_up_min_s:g} s",
         )
+
+    @property
+    def timing_s(self) -> float:
+        """What the windows of one process take, in seconds, where they are not longer for want of samples."""
+        return self.warm_up_max_s + self.windows * self.window_s + len(self.batches) * self.window_s / 2
+
+    @property
+    def energy_s(self) -> float:
+        """What the windows of one process for energy take, in seconds."""
+        return self.warm_up_max_s + 2 * self.energy_pairs * self.energy_window_s
 
     @classmethod
     def quick(cls) -> Plan:

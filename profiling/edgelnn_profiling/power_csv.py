@@ -80,7 +80,7 @@ class PowerReadings:
         (t0, t1), (w0, w1) = self.times[after - 1 : after + 1], self.watts[after - 1 : after + 1]
         return w0 + (w1 - w0) * (time - t0) / (t1 - t0)
 
-    def estimate(self, windows: Sequence[EnergyWindow]) -> Energy:
+    def estimate(self, windows: Sequence[EnergyWindow], *, other_cpus: float | None = None) -> Energy:
         """Return the estimate for windows of which only the times are known.
 
         Raises:
@@ -93,7 +93,7 @@ class PowerReadings:
         words = (
             f"an external meter's readings in {self.name}, laid over the windows by the clock of the measured machine"
         )
-        return estimate_energy(measured, source="csv", rests_on=words)
+        return estimate_energy(measured, source="csv", rests_on=words, other_cpus=other_cpus)
 
 
 def read_power_csv(path: str | os.PathLike[str]) -> PowerReadings:

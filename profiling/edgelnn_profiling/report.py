@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from edgelnn.decode import DecodeError, decode, encode, parse_json
 from edgelnn.errors import ConfigError, ProfileError
@@ -15,6 +14,7 @@ from edgelnn_profiling.cautions import Caution
 from edgelnn_profiling.energy import Energy
 from edgelnn_profiling.machine import Machine
 from edgelnn_profiling.measuring import WarmUp
+from edgelnn_profiling.older_reports import bring_up_to_date
 from edgelnn_profiling.operator_times import OperatorProfile
 from edgelnn_profiling.plan import Plan
 from edgelnn_profiling.samples import Summary
@@ -109,6 +109,7 @@ class Timing:
         window_p50s_s: Medians of the windows, in the order in which they were taken: how much they differ is what
             interval and verdict rest on.
         throughput: Images a second.
+        failed_batches: Why batches are missing among these that the file promises to take, by size.
         processes: The raw samples.
     """
 
@@ -119,6 +120,7 @@ class Timing:
     decision: Summary | None
     window_p50s_s: tuple[float, ...]
     throughput: tuple[Throughput, ...]
+    failed_batches: Mapping[str, str]
     processes: tuple[Process, ...]
 
 
@@ -282,8 +284,8 @@ class Report:
                 raise ProfileError(
                     f"the report has format_version {version}; this edgelnn reads {FORMAT_VERSION}. Update it."
                 )
-            if type(version) is int and version == 1:
-                _bring_up_to_date(value)
+            if isinstance(value, dict) and type(version) is int and version == 1:
+                value = bring_up_to_date(value, Plan())
             report = decode(cls, value)
         except DecodeError as error:
             raise ProfileError(f"the report is not valid: {error}.") from error
@@ -291,24 +293,6 @@ class Report:
             raise ProfileError(f"the report is not valid: its plan: {error}") from error
         refuse_unsound(report)
         return report
-
-
-def _bring_up_to_date(value: Any) -> None:
-    """Add to a report of format 1 what format 2 has more: all of it unknown, or left out of the plan."""
-    value["format_version"] = FORMAT_VERSION
-    if isinstance(value.get("plan"), dict):
-        for name in ("operators", "energy", "cpus", "energy_pairs", "energy_window_s"):
-            value["plan"].setdefault(name, encode(getattr(Plan(), name)))
-    if isinstance(value.get("machine"), dict):
-        value["machine"].setdefault("emulated", False)
-    results = value.get("results")
-    for result in results if isinstance(results, list) else []:
-        if isinstance(result, dict):
-            result.setdefault("operators", None)
-            result.setdefault("energy", None)
-            if isinstance(result.get("memory"), dict):
-                for name in ("weights_bytes", "activations_bytes", "arena_bytes"):
-                    result["memory"].setdefault(name, None)
 
 
 _NUMBERS = re.compile(r"\[\n\s+([-+.\deE]+(?:,\n\s+[-+.\deE]+)*)\n\s*\]")

@@ -121,6 +121,7 @@ def measure_time(request: "Mapping[str, Any]", say: "Say", clock: "Callable[[], 
     plan = request["plan"]
     pinned = _pin(request) if plan["pin"] else None
     from edgelnn.decode import encode
+    from edgelnn.errors import ModelFileError
     from edgelnn_profiling.machine import MachineFiles
     from edgelnn_profiling.measuring import choose_loops, clock_tick_ns, take_window, warm_up
     from edgelnn_profiling.parity import check_parity, load_examples
@@ -177,7 +178,10 @@ def measure_time(request: "Mapping[str, Any]", say: "Say", clock: "Callable[[], 
         _time_whole_path(runtime, examples, plan["preparation_samples"], say, clock)
     for batch in plan["batches"]:
         if batch > 1 and runtime.takes_any_batch:
-            _time_batch(runtime, array, batch, plan, say, clock)
+            try:
+                _time_batch(runtime, array, batch, plan, say, clock)
+            except ModelFileError as error:  # A file may promise any batch and reshape to one inside.
+                say("batch_failed", batch=batch, reason=str(error))
     say("state", when="after", state=encode(read_state()))
     say("done")
 
@@ -210,6 +214,7 @@ def measure_energy(request: "Mapping[str, Any]", say: "Say", clock: "Callable[[]
     from edgelnn_profiling.meters import find_meter
     from edgelnn_profiling.parity import load_examples
     from edgelnn_profiling.runtimes import open_runtime
+    from edgelnn_profiling.state import Activity, read_activity
 
     try:
         meter = None if request["meter"] == "external" else find_meter()
@@ -217,8 +222,12 @@ def measure_energy(request: "Mapping[str, Any]", say: "Say", clock: "Callable[[]
         runtime.set_input(load_examples(request, runtime).inputs[: max(1, runtime.input.shape[0])])
         _, run_ns = warm_up(runtime.invoke, clock, min_s=plan["warm_up_min_s"], max_s=plan["warm_up_max_s"])
         pairs, length_s = plan["energy_pairs"], plan["energy_window_s"]
+        counters, own_s, start = read_activity(), time.process_time(), clock()
         for window in take_energy_windows(runtime.invoke, meter, pairs=pairs, window_s=length_s, run_s=run_ns / 1e9):
             say("energy_window", **encode(window))  # type: ignore[arg-type]
+        duration_s, own_s = (clock() - start) / 1e9, time.process_time() - own_s
+        activity = Activity.between(counters, read_activity(), duration_s=duration_s, own_s=own_s)
+        say("activity", activity=encode(activity), swapped_bytes=swapped_bytes())
         if meter is not None:
             say("meter", source=meter.source, rests_on=meter.rests_on)
     except ProfileError as error:

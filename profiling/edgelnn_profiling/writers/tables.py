@@ -34,7 +34,7 @@ def tables_of(report: Report, *, narrow: bool = False) -> list[TextTable]:
     tables = [latency_table(report, narrow=narrow), cost_table(report)]
     if any(result.memory is not None for result in report.results):
         tables.append(memory_table(report))
-    if any(len(timing.throughput) > 1 for timing in timings):
+    if timings and len(report.plan.batches) > 1:
         tables.append(throughput_table(report))
     if not narrow and any(timing.preparation is not None for timing in timings):
         tables.append(path_table(report))
@@ -155,7 +155,13 @@ def throughput_table(report: Report) -> TextTable:
         cells = [format_rate(rates[batch]) if batch in rates else UNKNOWN for batch in batches]
         rows.append((_name(result, report), *cells))
     fixed = [f"{_name(r, report)} takes batches of {r.fixed_batch} alone" for r in report.results if r.fixed_batch]
-    note = f"{'; '.join(fixed)}." if fixed else ""
+    failed = [
+        f"{_name(result, report)}, batch {batch}: {reason.rstrip('.')}"
+        for result in report.results
+        if result.timing is not None
+        for batch, reason in result.timing.failed_batches.items()
+    ]
+    note = f"{'; '.join([*fixed, *failed])}." if fixed or failed else ""
     columns = [TextColumn(f"batch {batch}") for batch in batches]
     return _table("throughput", "Images a second, by batch size", columns, rows, note)
 
