@@ -19,6 +19,7 @@ import edgelnn
 import edgelnn_profiling
 from edgelnn.decode import encode
 from edgelnn.errors import ModelFileError
+from edgelnn.preprocessing import Preprocessing
 from edgelnn_profiling import Plan, Report, profile
 from edgelnn_profiling.executor import LocalExecutor
 from edgelnn_profiling.worker import answer
@@ -137,7 +138,7 @@ def test_parity_is_proved_before_anything_is_timed(bundle: Path, tmp_path: Path)
     np.savez(tmp_path / "golden.npz", **wrong)
     facts = {
         "file": str(tmp_path / "golden.npz"),
-        "preprocessing": {"image_shape": [8, 8, 1], "mean": 0.5, "std": 0.5},
+        "preprocessing": encode(Preprocessing((8, 8, 1))),
         "decision": {
             "output_kind": "softmax",
             "classes": 2,
