@@ -159,7 +159,7 @@ class Run:
         Raises:
             RunFolderError: Its numbers are not there.
         """
-        from edgelnn.decode import DecodeError, decode
+        from edgelnn.decode import DecodeError, decode, encode
         from edgelnn.preprocessing import Preprocessing
 
         written, data = self.environment.get("preprocessing"), self.experiment.data
@@ -172,7 +172,9 @@ class Run:
                 "whose mean and standard deviation they are. Import them again with the data."
             )
         try:
-            return decode(Preprocessing, written, "preprocessing")
+            # Fields that an earlier version did not know had then the values they have by default.
+            known: Any = encode(Preprocessing(self.image_shape))
+            return decode(Preprocessing, {**known, **written}, "preprocessing")
         except (DecodeError, DataError) as error:
             raise RunFolderError(f"{self.folder / ENVIRONMENT} is damaged: {error}. Copy it again.") from error
 

@@ -189,3 +189,13 @@ def test_real_scans_are_cropped_to_the_head(test_data):
         kept.append(cropped.size / pixels.size)
     assert len(kept) == 20
     assert 0.5 < np.median(kept) < 0.85
+
+
+@pytest.mark.filterwarnings("default::edgelnn.errors.DataWarning")
+def test_what_could_not_be_cropped_is_said_in_one_line(folder, tmp_path):
+    options = ["--set", "data.crop=contour", "--set", "data.size=16", "--set", "head={kind='dense'}", "--epochs", "1"]
+    outcome = run_cli("train", "phantoms", "--data", folder, *options, "--threads", "1", "--out", tmp_path / "run")
+    assert outcome.code == 0, outcome.err
+    said = [line for line in outcome.err.splitlines() if "nothing.png" in line]
+    assert len(said) == 1
+    assert said[0].startswith("warning: 1 of 25 images have no region brighter than 45")

@@ -98,6 +98,8 @@ def test_the_numbers_are_written_with_the_run_and_read_from_there(tmp_path):
         (run.folder / "environment.json").write_text(json.dumps({**environment, **damage}))
         with pytest.raises(RunFolderError):
             _ = Run.load(run.folder).preprocessing
+    partial = {"mean": environment["preprocessing"]["mean"], "std": environment["preprocessing"]["std"]}
+    assert dataclasses.replace(run, environment={**environment, "preprocessing": partial}).preprocessing == expected
     older = dataclasses.replace(run, experiment=tiny_experiment(), environment={"data": environment["data"]})
     assert older.preprocessing == Preprocessing((8, 8, 3), 0.5, 0.5)
 

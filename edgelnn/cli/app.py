@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -28,7 +29,8 @@ from edgelnn.cli import (
     train,
 )
 from edgelnn.cli.errors import run_guarded
-from edgelnn.cli.output import print_data
+from edgelnn.cli.output import print_data, warning
+from edgelnn.errors import DataWarning
 
 __all__ = ["app", "main"]
 
@@ -80,6 +82,21 @@ app.command("boards", rich_help_panel=LOOK)(emulated_boards.boards)
 app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
 
 
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Say what may be wrong with data as we say everything; other warnings as Python does."""
+    if issubclass(category, DataWarning):
+        warning(str(message))
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
@@ -91,4 +108,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with contextlib.suppress(io.UnsupportedOperation):
                 stream.reconfigure(errors="backslashreplace")
     given = sys.argv[1:] if arguments is None else list(arguments)
-    return run_guarded(lambda: app(given, prog_name="edgelnn", standalone_mode=False))
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        return run_guarded(lambda: app(given, prog_name="edgelnn", standalone_mode=False))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgelnn.data.checks import dataset_digest
 from edgelnn.data.copies import image_digests, joined_groups
 from edgelnn.data.dataset import Dataset, Split, SplitName
-from edgelnn.data.splitting import hold_out, strata_of
+from edgelnn.data.splitting import hold_out, strata_of, strata_of_groups
 from edgelnn.errors import ConfigError, DataError
 
 __all__ = ["draw_again", "take_fold"]
@@ -104,12 +104,8 @@ def _folds(labels: NDArray[np.int64], groups: list[int], folds: int, seed: int) 
     the class so far, then the fewest of all.
     """
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, folds))))
-    strata = strata_of(labels)
-    _, of_group = np.unique(np.asarray(groups, np.int64), return_inverse=True)
-    count = int(of_group.max()) + 1
-    stratum_of_group = np.zeros(count, np.int64)
-    for stratum in np.argsort(-np.bincount(strata), kind="stable"):  # the rarest comes last, and stays
-        stratum_of_group[of_group[strata == stratum]] = stratum
+    of_group, stratum_of_group = strata_of_groups(strata_of(labels), groups)
+    count = len(stratum_of_group)
     sizes = np.bincount(of_group, minlength=count)
     fold_of_group, totals = np.zeros(count, np.int64), np.zeros(folds, np.int64)
     for stratum in np.unique(stratum_of_group):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edgelnn.data.dataset import SPLITS, SplitName
 from edgelnn.errors import ConfigError, DataError
 
-__all__ = ["SplitPlan", "hold_out", "strata_of"]
+__all__ = ["SplitPlan", "hold_out", "strata_of", "strata_of_groups"]
 
 Labels = NDArray[np.int64]
 Indices = NDArray[np.int64]
@@ -100,11 +100,8 @@ def hold_out(
     """
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
     strata = strata_of(labels)
-    _, of_group = np.unique(np.asarray(groups, np.int64), return_inverse=True)
-    count = int(of_group.max()) + 1
-    stratum_of_group = np.zeros(count, np.int64)
-    for stratum in np.argsort(-np.bincount(strata), kind="stable"):  # the rarest comes last, and stays
-        stratum_of_group[of_group[strata == stratum]] = stratum
+    of_group, stratum_of_group = strata_of_groups(strata, groups)
+    count = len(stratum_of_group)
     held = np.zeros(count, np.bool_)
     for stratum in np.unique(strata):
         candidates = rng.permutation(np.flatnonzero(stratum_of_group == stratum))
@@ -144,6 +141,20 @@ def _taken(candidates: Indices, sizes: Indices, wanted: int) -> list[int]:
     if not taken:
         return [int(candidates[np.argmin(sizes[candidates])])]
     return taken[: len(candidates) - 1]
+
+
+def strata_of_groups(strata: Indices, groups: Sequence[int]) -> tuple[Indices, Indices]:
+    """Return the group of each example, numbered from 0, and the stratum of each group: the rarest in it.
+
+    Args:
+        strata: Of the examples, from `strata_of`.
+        groups: A number for each example; equal ones are one group.
+    """
+    _, of_group = np.unique(np.asarray(groups, np.int64), return_inverse=True)
+    stratum_of_group = np.zeros(int(of_group.max()) + 1, np.int64)
+    for stratum in np.argsort(-np.bincount(strata), kind="stable"):  # the rarest comes last, and stays
+        stratum_of_group[of_group[strata == stratum]] = stratum
+    return of_group, stratum_of_group
 
 
 def strata_of(labels: Labels) -> Indices:

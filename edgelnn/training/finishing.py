@@ -74,13 +74,14 @@ def finish_run(
     environment["training_s"] = round(sum(record.duration_s for record in progress.history), 3)
     write_text_atomically(folder / ENVIRONMENT, format_json(environment))
     run = Run(folder, experiment, metrics, progress.best_epoch, environment)
+    rule = threshold_rule(experiment.training)
     facts: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "best_epoch": progress.best_epoch,
         "epochs": len(progress.history),
         "stopped_early": progress.stopped_early,
         "selected_by": _plain(experiment.training.select),
-        "threshold": {"value": metrics["val"].threshold, "rule": threshold_rule(experiment.training)},
+        "threshold": None if metrics["val"].threshold is None else {"value": threshold, "rule": rule},
         "selected_with": f"fake quantization ({RECIPE})" if quantized else "float32",
     }
     facts |= {split: figure.to_dict() for split, figure in metrics.items()}

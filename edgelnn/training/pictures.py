@@ -18,6 +18,7 @@ __all__ = ["choose_samples", "draw_augmented", "draw_samples"]
 
 COLUMNS, ROWS = 8, 3
 AUGMENTED = 4  # training images that are shown varied
+NO_BREAK = "\N{NO-BREAK SPACE}"
 WIDTH, TOP, BOTTOM, PITCH = 12.0, 0.55, 0.62, 1.9  # inches
 NAME_LENGTH = 16
 
@@ -85,6 +86,7 @@ def _in_words(values: dict[str, Any]) -> list[str]:
     """Return the parameters that change anything, in lines that fit under a title."""
     off = {name for name in ("blur_probability", "noise_probability") if not values[name.partition("_")[0]]}
     said = [f"{name.replace('_', ' ')} {value}" for name, value in values.items() if value and name not in off]
+    said = [phrase.replace(" ", NO_BREAK) for phrase in said]
     return textwrap.wrap(", ".join(said), 120)
 
 
