@@ -421,6 +421,9 @@ FILES = {
         lambda place: ["inspect", place.bundle, "--picture", place.write("p.png", "precious")],
         "--force",
     ),
+    "report on a bundle": (on("report", bundle_of), "report"),
+    "report on what is no report": (lambda place: ["report", place.write("a.json", "{}")], "a.json"),
+    "report on a cut file": (lambda place: ["report", place.write("a.json", '{"name": "x')], "not valid JSON"),
     "compare one thing": (on("compare", bundle_of), "two"),
     "compare things of different kinds": (lambda place: ["compare", place.bundle, place.run], "kinds"),
     "compare what is no report": (

@@ -198,6 +198,12 @@ def test_profile_shows_writes_and_names_the_next_command(tiny_bundle: Bundle, tm
     before = files_under(tmp_path)
     assert_one_clear_line(run_cli("profile", tiny_bundle.folder, "--quick", "--csv", files[1]), "--force", code=[1])
     assert files_under(tmp_path) == before
+    page = tmp_path / "page.html"
+    again = run_cli("report", files[0], "--html", page)
+    assert again.out == outcome.out
+    assert "<svg" in page.read_text()
+    assert run_cli("report", files[0], "--csv", "-").out == files[1].read_text()
+    page.unlink()
     compared = run_cli("compare", files[0], files[0], "--json").json
     assert (compared["kind"], len(compared["rows"])) == ("reports", 4)
     assert [row["ratio"]["value"] for row in compared["rows"][2:]] == [1.0] * 2
@@ -260,6 +266,7 @@ def test_demo_goes_the_whole_path(tmp_path: Path) -> None:
     assert "synthetic" in outcome.out
     assert outcome.last_line == "edgelnn train"
     assert (folder / "picture.png").read_bytes().startswith(b"\x89PNG")
+    assert "its accuracy says nothing about medicine" in (folder / "report.html").read_text()
     before = files_under(folder)
     assert_one_clear_line(run_cli("demo", "--out", folder), "--force", code=[1])
     assert files_under(folder) == before

@@ -78,6 +78,7 @@ def test_reports_of_every_kind_are_valid_under_it(reports: list[Report]) -> None
         CHECKER.validate(json.loads(report.to_json()))
 
 
+@pytest.mark.slow
 def test_a_value_of_another_type_is_refused_wherever_the_reader_refuses_it(reports: list[Report]) -> None:
     value = json.loads(reports[0].to_json())
     del value["results"][1:], value["cautions"][1:]

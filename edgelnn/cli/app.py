@@ -25,6 +25,7 @@ from edgelnn.cli import (
     inspect,
     predict,
     profile,
+    report,
     reproduce,
     train,
 )
@@ -75,6 +76,7 @@ app.command("predict", rich_help_panel=PATH)(predict.predict)
 app.command("evaluate", rich_help_panel=JUDGE)(evaluate.evaluate)
 app.command("compare", rich_help_panel=JUDGE)(compare.compare)
 app.command("reproduce", rich_help_panel=JUDGE)(reproduce.reproduce)
+app.command("report", rich_help_panel=JUDGE)(report.report)
 app.command("inspect", rich_help_panel=JUDGE)(inspect.inspect)
 app.command("experiments", rich_help_panel=LOOK)(experiments.experiments)
 app.command("datasets", rich_help_panel=LOOK)(datasets.datasets)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["demo"]
 
 FOLDER = Path("edgelnn-demo")
-PICTURE = "picture.png"
+PICTURE, PAGE = "picture.png", "report.html"
 SYNTHETIC = "The images are synthetic: what you see is the path, not a result about medicine."
 
 
@@ -31,6 +31,7 @@ def demo(out: Out = None, force: Force = False, json: Json = False) -> None:
     from edgelnn.training import load_experiment, train
     from edgelnn_export import build_bundle
     from edgelnn_profiling import profile
+    from edgelnn_profiling.writers import write_html
 
     start = time.perf_counter()
     folder = _choose_folder(out, force)
@@ -45,6 +46,7 @@ def demo(out: Out = None, force: Force = False, json: Json = False) -> None:
     with shown_progress() as listener:
         report = profile(bundle.folder, listener=listener)
     write_text_atomically(folder / "report.json", report.to_json())
+    write_text_atomically(folder / PAGE, write_html(report))
     write_bytes_atomically(folder / PICTURE, draw_picture(report))
     if json:
         print_json({"folder": str(folder), "synthetic": True, "variants": _records(report)})
@@ -52,6 +54,7 @@ def demo(out: Out = None, force: Force = False, json: Json = False) -> None:
         show("", _table(report, run))
     message(f"\n{SYNTHETIC}", color="yellow")
     message(f"Accuracy against latency and size, as a picture: {folder / PICTURE}")
+    message(f"All that was measured, as a page: {folder / PAGE}")
     message(f"Done in {time.perf_counter() - start:.0f} s. On real images (0.5 MB are downloaded):")
     next_step("train")
 

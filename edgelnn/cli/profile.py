@@ -12,7 +12,7 @@ import typer
 
 from edgelnn.cli.measuring import build_plan
 from edgelnn.cli.options import Force, Install, RemoteFolder, RemotePython
-from edgelnn.cli.output import console, is_terminal, message, next_step, print_data, show
+from edgelnn.cli.output import console, is_terminal, next_step, print_data
 from edgelnn.cli.targets import kind_of
 from edgelnn.errors import ConfigError, ProfileError
 
@@ -106,6 +106,7 @@ def profile(
     """Measure latency and memory of every variant, each in a process of its own without torch and onnx."""
     from edgelnn.cli.reach import formats_of, on_each, opened, reach_of, same_clock
     from edgelnn.cli.report_files import ReportFiles
+    from edgelnn.cli.report_tables import say_verdict, show_report
     from edgelnn_profiling import profile as measure_model
     from edgelnn_profiling.writers import write_csv, write_html, write_markdown
 
@@ -153,8 +154,8 @@ def profile(
             raise ProfileError(f"nothing could be measured. {failed[0].variant}: {failed[0].error}")
         files.write(report, place)
         if not files.on_stdout:
-            _show(report)
-        _warn(report)
+            show_report(report)
+        say_verdict(report)
 
     if reach is None:
         with shown_progress() as listener:
@@ -173,25 +174,6 @@ def profile(
         next_step("compare", *written, *(["ANOTHER.json"] if len(written) == 1 else []))
     elif target.is_dir():
         next_step("predict", target, "IMAGE")
-
-
-def _show(report: Report) -> None:
-    from edgelnn.cli.report_tables import screen_parts
-
-    show(*screen_parts(report))
-
-
-def _warn(report: Report) -> None:
-    """Say what to think of before trusting the figures; what concerns many variants alike, once."""
-    from edgelnn_profiling.writers.sentences import doubts_of
-
-    for doubt in doubts_of(report):
-        message(f"{'✗' if doubt.invalidates else '!'} {doubt.observation}", color="yellow")
-        message(f"    {doubt.matters};\n    {doubt.advice}.")
-    if report.valid:
-        message("✓ The report is valid.", color="green")
-    else:
-        message("✗ The report is not valid: do not publish these figures.", color="yellow")
 
 
 @contextmanager

@@ -1,17 +1,35 @@
-"""A report as tables for the screen."""
+"""A report on the screen: its tables, and what to think of before trusting them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from edgelnn.cli.output import Column, Table
+from edgelnn.cli.output import Column, Table, message, show
 
 if TYPE_CHECKING:
     from edgelnn_profiling import Report
     from edgelnn_profiling.writers.tables import TextTable
 
-__all__ = ["as_screen_table", "screen_parts"]
+__all__ = ["as_screen_table", "say_verdict", "screen_parts", "show_report"]
+
+
+def show_report(report: Report) -> None:
+    """Print a report's tables."""
+    show(*screen_parts(report))
+
+
+def say_verdict(report: Report) -> None:
+    """Say what to think of before trusting the figures; what concerns many variants alike, once."""
+    from edgelnn_profiling.writers.sentences import doubts_of
+
+    for doubt in doubts_of(report):
+        message(f"{'✗' if doubt.invalidates else '!'} {doubt.observation}", color="yellow")
+        message(f"    {doubt.matters};\n    {doubt.advice}.")
+    if report.valid:
+        message("✓ The report is valid.", color="green")
+    else:
+        message("✗ The report is not valid: do not publish these figures.", color="yellow")
 
 
 def screen_parts(report: Report) -> Iterator[Table | str]:
