@@ -81,8 +81,19 @@ def full(report: Report) -> Report:
     )
     watched = OperatorProfile("a profiler", 50, 30e-6, 1e-6, operators, None)
     window = EnergyWindow(0.0, 2.0, 1000, 0.5, 20)
-    energy = Energy("pmic", "a meter of rails", 1.5e-4, 1.2e-4, 1.8e-4, 2.5, 3.1, (window,), None)
-    unsure = Energy("pmic", "a meter of rails", 2e-5, -1e-5, 4e-5, 2.5, 3.1, (window,), None)
+    energy = Energy(
+        source="pmic",
+        rests_on="a meter of rails",
+        joules_per_inference=1.5e-4,
+        low_j=1.2e-4,
+        high_j=1.8e-4,
+        idle_w=2.5,
+        busy_w=3.1,
+        windows=(window,),
+        other_cpus=0.1,
+        reason=None,
+    )
+    unsure = replace(energy, joules_per_inference=2e-5, low_j=-1e-5, high_j=4e-5)
     first, second = report.results
     results = (replace(first, operators=watched, energy=energy), replace(second, operators=watched, energy=unsure))
     return replace(report, results=results)

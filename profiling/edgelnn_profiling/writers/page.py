@@ -37,7 +37,12 @@ def write_html(report: Report) -> str:
         _section("What it costs, what it is worth", _charts(trade_off_charts(report)), tables["cost"]),
         _section("Latency", tables["latency"], _charts(latency_charts(report), "columns")),
         _section("Memory and throughput", _charts(memory), tables.get("memory"), tables.get("path")),
-        _section("Where the time goes", _charts(operator_charts(report), "columns"), tables["parts"], tables["layers"])
+        _section(
+            "Where the time goes",
+            _charts(operator_charts(report), "columns"),
+            tables["parts"],
+            _folded(tables["layers"]),
+        )
         if "parts" in tables
         else None,
         _section("Energy", _charts(energy_charts(report)), tables["energy"]) if "energy" in tables else None,
@@ -53,6 +58,11 @@ def write_html(report: Report) -> str:
 
 def _section(title: str, *parts: Children) -> Markup:
     return element("section", element("h2", title), *parts)
+
+
+def _folded(table: Markup) -> Markup:
+    """Return a table that opens when asked; its figures stand in charts too."""
+    return element("details", element("summary", "The same by layer, as a table"), table)
 
 
 def _charts(charts: Sequence[Markup | None], kind: str = "charts") -> Markup | None:

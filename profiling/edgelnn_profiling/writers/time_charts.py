@@ -45,7 +45,7 @@ def _by_part(watched: Sequence[tuple[str, OperatorProfile]]) -> Markup:
             (0.0 if time is None else time.mean_s * factor, f"{label}, {name}: {time_cell(time)}")
             for time, name in parts
         )
-        bars.append(Bar(label, sizes, format_seconds(profile.total_s)))
+        bars.append(Bar(label, sizes, f"≥ {format_seconds(profile.total_s)}"))
     title = "Time by part of the classifier"
     described = "; ".join(f"{bar.name}, together {bar.total}" for bar in bars) + "."
     keys = [
