@@ -344,3 +344,12 @@ def test_real_brain_tumors(test_data):
         [100] * 4,
     ]
     assert dataset.positive_class == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "channels"), [(224, 3), (256, 1)])
+def test_real_scans_load_in_the_size_and_colors_asked_for(test_data, size, channels):
+    dataset = load_dataset(str(test_data / "brain_tumor_mri" / "Testing"), size=size, channels=channels)
+    assert dataset.image_shape == (size, size, channels)
+    assert dataset.class_names == ("glioma", "meningioma", "notumor", "pituitary")
+    assert sum(map(len, dataset.splits.values())) == 400

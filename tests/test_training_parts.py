@@ -58,6 +58,11 @@ def torchs_rates(make, *, by_batch: bool = False) -> list[float]:
             False,
         ),
         (
+            Schedule(kind="warm_restarts", period=2, growth=2),
+            lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 2, T_mult=2),
+            False,
+        ),
+        (
             Schedule(kind="one_cycle"),
             lambda o: lr_scheduler.OneCycleLR(o, TOP, total_steps=EPOCHS * BATCHES, cycle_momentum=False),
             True,
@@ -72,6 +77,12 @@ def test_schedules_are_torchs(schedule, make, by_batch):
         for batch in range(BATCHES)
     ]
     np.testing.assert_allclose(ours, torchs_rates(make, by_batch=by_batch), rtol=1e-9, atol=1e-12)
+
+
+def test_the_step_schedules_defaults_are_medmnists_protocol():
+    """A tenth of the rate at 50 % and again at 75 % of 100 epochs."""
+    rates = [learning_rate_at(Schedule(kind="step"), 1e-3, epochs=100, epoch=epoch) for epoch in range(100)]
+    assert rates == pytest.approx([1e-3] * 50 + [1e-4] * 25 + [1e-5] * 25)
 
 
 @pytest.mark.parametrize("kind", ["constant", "step", "cosine", "warm_restarts", "one_cycle"])

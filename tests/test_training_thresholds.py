@@ -133,10 +133,12 @@ def test_the_threshold_is_chosen_on_validation_and_judges_both_splits(tmp_path):
 def test_the_threshold_travels_with_the_bundle_and_decides_there(tmp_path):
     folder = tmp_path / "run"
     options = ["--epochs", "1", "--set", "head.units=12", "--set", "training.threshold={sensitivity=0.9}"]
+    options += ["--set", "training.select={accuracy=0.2, f1=0.3, dice=0.5}"]
     trained = run_cli("train", "phantoms", *options, "--threads", "1", "--out", folder)
     assert trained.code == 0, trained.err
     assert "threshold (malignant)" in trained.out
     assert "validation" in trained.out
+    assert "val score 0." in trained.err
     run = Run.load(folder)
     assert run.metrics["val"].sensitivity >= 0.9
     assert run_cli("export", folder, "--out", tmp_path / "bundle", "--format", "tflite").code == 0
@@ -159,3 +161,14 @@ def test_the_threshold_travels_with_the_bundle_and_decides_there(tmp_path):
         positive = record["probabilities"]["malignant"] > run.threshold
         assert record["classes"] == [run.class_names[0 if positive else 1]]
         assert f": {record['classes'][0]}  (" in line
+
+
+def test_tables_of_several_runs_say_their_thresholds(tmp_path):
+    options = ["--epochs", "1", "--set", "stem.kind=identity", "--set", "head={kind='dense'}", "--threads", "1"]
+    for name, rule in (("half", "0.5"), ("chosen", "youden")):
+        folder = tmp_path / name
+        assert run_cli("train", "phantoms", *options, "--set", f"training.threshold={rule}", "--out", folder).code == 0
+    assert "threshold" not in run_cli("compare", tmp_path / "half", tmp_path / "half").out
+    table = run_cli("compare", tmp_path / "half", tmp_path / "chosen").out
+    assert "threshold" in table
+    assert f"{Run.load(tmp_path / 'chosen').threshold:.4f}" in table

@@ -49,6 +49,7 @@ def compare_runs(folders: Sequence[Path]) -> Compared:
     figures = ("auc", "accuracy", "sensitivity", "specificity", "f1")
     judged = [run.metrics["test"] for run in runs if "test" in run.metrics]
     first = runs[0].metrics.get("test")
+    chosen = any(each.threshold not in (None, 0.5) for each in judged)  # decisions are then to be read with it
     records, rows = [], []
     for folder, run in zip(folders, runs, strict=True):
         val, test, model = run.metrics.get("val"), run.metrics.get("test"), run.environment.get("model", {})
@@ -70,6 +71,7 @@ def compare_runs(folders: Sequence[Path]) -> Compared:
                 format_count(trainable),
                 format_figure(getattr(val, "auc", None)),
                 *(format_figure(getattr(test, name, None)) for name in figures),
+                *([format_figure(getattr(test, "threshold", None))] if chosen else []),
                 NOTHING if low is None or high is None else f"{low:.3f} to {high:.3f}",
                 _difference(getattr(test, "auc", None), getattr(first, "auc", None)),
             )
@@ -84,6 +86,7 @@ def compare_runs(folders: Sequence[Path]) -> Compared:
         TextColumn(f"sensitivity{positive}"),
         TextColumn("specificity", spare=5),
         TextColumn("F1", spare=4),
+        *([TextColumn("threshold")] if chosen else []),
         TextColumn("AUC, 95 %", number=False, spare=2),
         TextColumn("Δ AUC"),
     )

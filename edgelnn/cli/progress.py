@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from edgelnn.run import Run
+    from edgelnn.training.experiment import FigureWeights
+
+    Select = str | FigureWeights
 
 __all__ = ["LiveTraining", "PlainTraining", "loading_progress", "watch_training"]
 
@@ -41,8 +44,12 @@ def watch_training() -> Iterator[TrainingListener]:
 class PlainTraining(TrainingListener):
     """One line an epoch."""
 
+    def __init__(self) -> None:
+        self._select: Select = "auc"
+
     def on_start(self, start: TrainingStart) -> None:
         """Say what is trained on what."""
+        self._select = start.experiment.training.select
         _introduce(start)
 
     def on_epoch(self, report: EpochReport) -> None:
@@ -50,7 +57,7 @@ class PlainTraining(TrainingListener):
         best = " *" if report.is_best else ""
         message(
             f"epoch {report.epoch:3d}/{report.epochs}  loss {report.train_loss:.4f}  val loss {report.val_loss:.4f}  "
-            f"val AUC {report.val_auc:.4f}{best}  {format_seconds(report.duration_s)}"
+            f"val AUC {report.val_auc:.4f}{_score(report, self._select)}{best}  {format_seconds(report.duration_s)}"
         )
         if report.stopped_early:
             message(f"stopped early: no improvement; epoch {report.best_epoch} is kept.")
@@ -129,6 +136,16 @@ def _bar(text: str, *, transient: bool = False) -> Progress:
 
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=16), TextColumn(text))
     return Progress(*columns, console=console(err=True), transient=transient)
+
+
+def _score(report: EpochReport, select: Select) -> str:
+    """Return what an epoch is chosen by, where that is none of the figures that are shown anyway."""
+    from edgelnn.training.selection import score_of
+
+    if select in ("auc", "loss", "last"):
+        return ""
+    name = select if isinstance(select, str) else "score"
+    return f"  val {name} {score_of(report, select):.4f}"
 
 
 def _introduce(start: TrainingStart) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Member", "find_folders", "plan_series", "summarize", "summary_tables"]
 
 RUNS = Path("runs")
-FIGURES = ("auc", "accuracy", "f1", "sensitivity", "specificity", "dice")
+FIGURES = ("auc", "accuracy", "f1", "sensitivity", "specificity", "dice", "threshold")
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,8 @@ def summary_tables(runs: Sequence[Run]) -> list[Table]:
 
 
 def _values(runs: Sequence[Run], split: Any) -> dict[str, list[float]]:
-    """Return the figures of a split that every run has, one value a run."""
+    """Return the figures of a split that every run has, one value a run; thresholds where they are not all 0.5."""
     chosen: SplitName = split
     found = {name: [getattr(run.metrics[chosen], name) for run in runs] for name in FIGURES}
-    return {name: values for name, values in found.items() if None not in values}
+    found["threshold"] = [] if set(found["threshold"]) <= {0.5} else found["threshold"]
+    return {name: values for name, values in found.items() if values and None not in values}

@@ -40,14 +40,16 @@ class Schedule(Specification):
 
     Attributes:
         kind: ``constant``; ``step``: times `gamma` at each of `milestones` (fractions of all epochs); ``cosine`` to
-            zero; ``warm_restarts``: cosine from the top every `period` epochs; ``one_cycle``: up and down once, batch
-            by batch.
+            zero; ``warm_restarts``: cosine from the top, anew every `period` epochs; ``one_cycle``: up and down once,
+            batch by batch. The defaults of ``step`` are MedMNIST's protocol.
+        growth: Of ``warm_restarts``: each period is so many times as long as the one before.
     """
 
     kind: Literal["constant", "step", "cosine", "warm_restarts", "one_cycle"] = "constant"
     milestones: list[Fraction] = Field(default_factory=lambda: [0.5, 0.75])
     gamma: Fraction = 0.1
     period: Annotated[int, Field(ge=1)] = 10
+    growth: Annotated[int, Field(ge=1, le=10)] = 1
 
 
 class LossWeights(Specification):

@@ -18,7 +18,8 @@ def learning_rate_at(
 ) -> float:
     """Return the learning rate of one step.
 
-    ``cosine`` and ``warm_restarts`` are SGDR without warm-up (Loshchilov & Hutter 2017, equation 5), epoch by epoch;
+    ``cosine`` and ``warm_restarts`` are SGDR (Loshchilov & Hutter 2017, equation 5, with a least rate of 0), epoch by
+    epoch; `Schedule.period` and `Schedule.growth` are its T_0 and T_mult;
     ``one_cycle`` is Smith & Topin 2018 as PyTorch anneals it, batch by batch, momentum left alone.
 
     Args:
@@ -43,7 +44,10 @@ def learning_rate_at(
         case "cosine":
             return _cosine(top, 0.0, epoch / epochs)
         case "warm_restarts":
-            return _cosine(top, 0.0, (epoch % schedule.period) / schedule.period)
+            since, period = epoch, schedule.period
+            while since >= period:
+                since, period = since - period, period * schedule.growth
+            return _cosine(top, 0.0, since / period)
     step, last = epoch * batches + batch, epochs * batches - 1
     turn = ONE_CYCLE_RISE * (last + 1) - 1
     first = top / ONE_CYCLE_START

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from edgelnn.training.checkpoint import Progress
 from edgelnn.training.experiment import FigureWeights, TrainingSpec
 from edgelnn.training.history import EpochRecord
+from edgelnn.training.listener import EpochReport
 
 __all__ = ["advance", "score_of"]
 
@@ -40,7 +41,7 @@ def advance(progress: Progress, record: EpochRecord, training: TrainingSpec) -> 
     )
 
 
-def score_of(record: EpochRecord, wanted: str | FigureWeights) -> float:
+def score_of(record: EpochRecord | EpochReport, wanted: str | FigureWeights) -> float:
     """Return how good an epoch is, larger being better.
 
     Args:
