@@ -17,6 +17,7 @@ from edgelnn.cli.app import main
 from edgelnn.errors import BundleError, ProfileError
 from edgelnn_profiling import InstructionReport, Progress, count_bundle
 from edgelnn_profiling.instruction_growth import compare_instructions, remarks_on
+from edgelnn_profiling.writers.instruction_page import write_instruction_html
 from edgelnn_profiling.writers.instruction_tables import write_instruction_csv, write_instruction_markdown
 from tests.emulated_fakes import PROVED, counting_script, fake_boards
 from tests.small_bundle import make_bundle
@@ -91,6 +92,18 @@ def test_a_csv_has_a_row_a_count_and_units_in_its_names(bundle: Path, tmp_path: 
     assert (rows[0]["board"], rows[0]["total_instructions"], rows[0]["other_instructions"]) == ("pi4", "120", "0")
 
 
+def test_hostile_names_are_shown_as_they_are(bundle: Path, tmp_path: Path) -> None:
+    report = counted(bundle, tmp_path / "one")
+    hostile = "=x</title><script>pwned</script>"
+    results = tuple(replace(each, variant=hostile, error=hostile) for each in report.results)
+    wild = replace(report, name=hostile, results=results)
+    page = write_instruction_html(wild)
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") > 5
+    rows = list(csv.DictReader(io.StringIO(write_instruction_csv(wild))))
+    assert {row["variant"] for row in rows} == {f"'{hostile}"}
+
+
 def test_what_is_asked_for_must_be_there(bundle: Path, tmp_path: Path) -> None:
     boards = fake_boards(tmp_path, counting_script())
     with pytest.raises(BundleError, match="got variant 'x'"):
@@ -132,7 +145,13 @@ def test_the_command_counts_shows_and_writes(
     assert shown.err.splitlines()[-1].endswith(f"compare {names['json']} ANOTHER.json")
     report = InstructionReport.from_json(Path(names["json"]).read_bytes())
     assert len(report.results) == 5
-    assert "<table" in Path(names["html"]).read_text()
+    page = Path(names["html"]).read_text()
+    assert page.count('role="img"') == 2
+    assert "Pi 4, emulated" in page
+    assert main(["report", names["json"], "--csv", "-"]) == 0
+    assert capsys.readouterr().out == Path(names["csv"]).read_text()
+    assert main(["report", names["json"], "--html", "-"]) == 0
+    assert capsys.readouterr().out == page
     assert main(["profile", str(bundle), "--emulate", "pi5", "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["kind"] == "instructions"
     other = tmp_path / "other.json"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgelnn.cli.report_tables import show_report
 from edgelnn_profiling import Report, profile
 from edgelnn_profiling.executor import Outcome
 from edgelnn_profiling.writers import write_csv, write_markdown
@@ -169,6 +171,21 @@ def test_a_row_has_a_cell_for_every_column_also_after_an_error(bundle: Path) -> 
 def test_a_row_that_does_not_fit_its_headings_is_an_error() -> None:
     with pytest.raises(ValueError, match="a row of 1 cells for 2 columns"):
         TextTable("times", "Times", (TextColumn("variant"), TextColumn("p50")), (("a",),))
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+@pytest.mark.parametrize("more", [{}, {"samples": 10}, {"warm_up": {"means_of": 4}}], ids=["many", "few", "means"])
+def test_tables_fit_the_terminal_with_whole_names(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int, more: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    report = report_of(bundle, **more)
+    long = tuple(replace(result, variant=f"{result.format}-weight_only_wi8_afp32") for result in report.results)
+    show_report(replace(report, results=long))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    assert sum("onnx-weight_only_wi8_afp32" in line for line in lines) == 4
+    assert not any("…" in line for line in lines)
 
 
 def test_few_samples_and_means_say_so_in_place_of_a_tail(bundle: Path) -> None:

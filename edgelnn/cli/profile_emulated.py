@@ -15,7 +15,17 @@ from edgelnn.errors import ConfigError, ProfileError
 if TYPE_CHECKING:
     from edgelnn_profiling.instruction_report import InstructionReport
 
-__all__ = ["profile_emulated"]
+__all__ = ["profile_emulated", "show_instructions"]
+
+
+def show_instructions(report: InstructionReport, *, tables: bool = True) -> None:
+    """Print a report's tables, unless they are not wanted, and say what could not be counted."""
+    from edgelnn_profiling.writers.instruction_tables import failures_of, instruction_tables
+
+    for table in instruction_tables(report) if tables else []:
+        show("", as_screen_table(table), *([table.note] if table.note else []))
+    for failure in failures_of(report):
+        message(f"✗ {failure}", color="yellow")
 
 
 def profile_emulated(
@@ -52,10 +62,9 @@ def profile_emulated(
     from edgelnn_profiling.emulation.boards_folder import boards_folder
     from edgelnn_profiling.instruction_report import count_bundle
     from edgelnn_profiling.instructions import check_board
-    from edgelnn_profiling.writers.comparison_page import table_page
+    from edgelnn_profiling.writers.instruction_page import write_instruction_html
     from edgelnn_profiling.writers.instruction_tables import (
-        instruction_tables,
-        total_table,
+        failures_of,
         write_instruction_csv,
         write_instruction_markdown,
     )
@@ -65,41 +74,24 @@ def profile_emulated(
         raise ConfigError(f"got {', '.join(given)} with --emulate, which counts instructions and measures no time.")
     check_board(*boards)
 
-    def page(report: InstructionReport) -> str:
-        table = total_table(report)
-        return table_page(f"{report.name}: {table.title}", table, _failures(report))
-
     files: ReportFiles[InstructionReport] = ReportFiles(
         [
             (json, lambda report: report.to_json()),
             (csv, write_instruction_csv),
             (markdown, write_instruction_markdown),
-            (html, page),
+            (html, write_instruction_html),
         ],
         force=force,
     )
     set_up_boards(boards_folder(), boards, yes=False)
     with shown_progress("counting") as listener:
         report = count_bundle(target, cast("Sequence[Board]", boards), listener, variants=variants)
-    failures = _failures(report)
+    failures = failures_of(report)
     if len(failures) == len(report.results):
         raise ProfileError(f"nothing could be counted. {failures[0]}")
     files.write(report)
-    if not files.on_stdout:
-        for table in instruction_tables(report):
-            show("", as_screen_table(table), *([table.note] if table.note else []))
-    for failure in failures:
-        message(f"✗ {failure}", color="yellow")
+    show_instructions(report, tables=not files.on_stdout)
     if json not in (None, "-"):
         next_step("compare", json, "ANOTHER.json")
     elif target.is_dir():
         next_step("profile", target)
-
-
-def _failures(report: InstructionReport) -> list[str]:
-    """Return what could not be counted, and why."""
-    return [
-        f"{result.variant} on {result.board} with {result.runtime}: {result.error}"
-        for result in report.results
-        if result.error is not None
-    ]

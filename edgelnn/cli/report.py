@@ -30,21 +30,54 @@ def report(
 
     A report holds its raw samples, so that what was measured on a board can be looked at anywhere.
     """
+    from edgelnn_profiling.instruction_report import is_instruction_report
+
+    kind_of(file, "report")
+    text = file.read_bytes()
+    again = _instructions_again if is_instruction_report(text) else _times_again
+    try:
+        again(text, json=json, csv=csv, markdown=markdown, html=html, force=force)
+    except ProfileError as error:
+        raise ProfileError(f"{file}: {error}") from error
+
+
+def _times_again(
+    text: bytes, *, json: str | None, csv: str | None, markdown: str | None, html: str | None, force: bool
+) -> None:
     from edgelnn.cli.report_files import ReportFiles
     from edgelnn.cli.report_tables import say_verdict, show_report
     from edgelnn_profiling import Report
     from edgelnn_profiling.writers import write_csv, write_html, write_markdown
 
-    kind_of(file, "report")
-    files = ReportFiles(
+    files: ReportFiles[Report] = ReportFiles(
         [(json, lambda report: report.to_json()), (csv, write_csv), (markdown, write_markdown), (html, write_html)],
         force=force,
     )
-    try:
-        found = Report.from_json(file.read_bytes())
-    except ProfileError as error:
-        raise ProfileError(f"{file}: {error}") from error
+    found = Report.from_json(text)
     files.write(found)
     if not files.on_stdout:
         show_report(found)
     say_verdict(found)
+
+
+def _instructions_again(
+    text: bytes, *, json: str | None, csv: str | None, markdown: str | None, html: str | None, force: bool
+) -> None:
+    from edgelnn.cli.profile_emulated import show_instructions
+    from edgelnn.cli.report_files import ReportFiles
+    from edgelnn_profiling.instruction_report import InstructionReport
+    from edgelnn_profiling.writers.instruction_page import write_instruction_html
+    from edgelnn_profiling.writers.instruction_tables import write_instruction_csv, write_instruction_markdown
+
+    files: ReportFiles[InstructionReport] = ReportFiles(
+        [
+            (json, lambda report: report.to_json()),
+            (csv, write_instruction_csv),
+            (markdown, write_instruction_markdown),
+            (html, write_instruction_html),
+        ],
+        force=force,
+    )
+    found = InstructionReport.from_json(text)
+    files.write(found)
+    show_instructions(found, tables=not files.on_stdout)

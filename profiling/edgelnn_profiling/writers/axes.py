@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from edgelnn_profiling.writers.markup import Children, Markup, element
 
-__all__ = ["Axis", "figure_svg", "linear_axis", "log_axis", "short_number"]
+__all__ = ["Axis", "figure_svg", "linear_axis", "log_axis", "short_number", "upright_grid"]
 
 WIDE = 5.0  # with values further apart than this factor, an axis is logarithmic
 
@@ -90,6 +90,21 @@ def short_number(value: float) -> str:
     ('0.9', '2,000', '0.975')
     """
     return f"{value:,.4f}".rstrip("0").rstrip(".") if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def upright_grid(axis: Axis, bottom: float) -> list[Markup]:
+    """Return a line upwards for each round value of an axis to the right, and the value below it.
+
+    Args:
+        axis: The axis.
+        bottom: Where the lines end; the values stand below.
+    """
+    drawn = []
+    for tick in axis.ticks:
+        x = axis(tick)
+        drawn.append(element("line", x1=x, x2=x, y1=4, y2=bottom, class_="grid"))
+        drawn.append(element("text", short_number(tick), x=x, y=bottom + 15, text_anchor="middle", class_="tick"))
+    return drawn
 
 
 def figure_svg(name: str, title: str, described: str, size: tuple[float, float], *parts: Children) -> Markup:

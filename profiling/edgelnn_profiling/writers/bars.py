@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgelnn_profiling.writers.axes import figure_svg, linear_axis, short_number
+from edgelnn_profiling.writers.axes import figure_svg, linear_axis, upright_grid
 from edgelnn_profiling.writers.labels import shorten, text_width
 from edgelnn_profiling.writers.markup import Markup, element
 
@@ -48,11 +48,7 @@ def bar_chart(
     ends = max((text_width(bar.total, 13.0) for bar in bars), default=0.0)  # they are bold
     axis = linear_axis(0.0, longest, LEFT, WIDTH - 12.0 - ends)
     bottom = 6 + ROW * len(bars)
-    drawn: list[Markup] = []
-    for tick in axis.ticks:
-        x = axis(tick)
-        drawn.append(element("line", x1=x, x2=x, y1=4, y2=bottom, class_="grid"))
-        drawn.append(element("text", short_number(tick), x=x, y=bottom + 15, text_anchor="middle", class_="tick"))
+    drawn = upright_grid(axis, bottom)
     drawn.append(element("text", unit, x=WIDTH - 4, y=bottom + 15, text_anchor="end", class_="axis"))
     for row, bar in enumerate(bars):
         top = 6 + ROW * row

@@ -11,7 +11,7 @@ from edgelnn_profiling.report import Memory, Report, Result, Timing
 from edgelnn_profiling.samples import PERCENTS, Summary
 from edgelnn_profiling.writers.tables import TOO_FEW
 
-__all__ = ["write_csv"]
+__all__ = ["csv_cell", "write_csv"]
 
 
 def write_csv(report: Report) -> str:
@@ -26,7 +26,7 @@ def write_csv(report: Report) -> str:
     writer = csv.writer(text, lineterminator="\n")
     if rows:
         writer.writerow(rows[0])
-        writer.writerows([_cell(value) for value in row.values()] for row in rows)
+        writer.writerows([csv_cell(value) for value in row.values()] for row in rows)
     return text.getvalue()
 
 
@@ -151,7 +151,12 @@ def _yes(holds: bool) -> str:
     return "yes" if holds else "no"
 
 
-def _cell(value: object) -> object:
+def csv_cell(value: object) -> object:
+    """Return a value as it stands in CSV: nothing for None; no text that a spreadsheet would take for a formula.
+
+    >>> csv_cell("=1+1"), csv_cell(None), csv_cell(0.5)
+    ("'=1+1", '', 0.5)
+    """
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
         return f"'{value}"
     return "" if value is None else value

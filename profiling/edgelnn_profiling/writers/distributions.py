@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edgelnn_profiling.report import Timing
 from edgelnn_profiling.samples import quantile
-from edgelnn_profiling.writers.axes import Axis, figure_svg, linear_axis, log_axis, short_number
+from edgelnn_profiling.writers.axes import Axis, figure_svg, linear_axis, log_axis, short_number, upright_grid
 from edgelnn_profiling.writers.labels import shorten
 from edgelnn_profiling.writers.markup import Markup, element
 from edgelnn_profiling.writers.units import format_seconds, format_seconds_interval, scale_of
@@ -155,11 +155,7 @@ def range_chart(name: str, title: str, rows: Sequence[tuple[str, int, Timing]]) 
     ]
     axis = log_axis(shown, 14.0, 366.0)
     row_height, bottom = 36.0, 8.0 + 36.0 * len(ordered)
-    drawn: list[Markup] = []
-    for tick in axis.ticks:
-        x = axis(tick)
-        drawn.append(element("line", x1=x, x2=x, y1=4, y2=bottom, class_="grid"))
-        drawn.append(element("text", short_number(tick), x=x, y=bottom + 15, text_anchor="middle", class_="tick"))
+    drawn = upright_grid(axis, bottom)
     for index, (label, group, timing) in enumerate(ordered):
         drawn += _range(label, group, timing, axis, factor, 8.0 + row_height * index)
     scale = ", logarithmic" if axis.logarithmic else ""

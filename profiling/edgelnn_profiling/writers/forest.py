@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgelnn_profiling.ratios import Interval
-from edgelnn_profiling.writers.axes import figure_svg, log_axis, short_number
+from edgelnn_profiling.writers.axes import figure_svg, log_axis, upright_grid
 from edgelnn_profiling.writers.labels import shorten
 from edgelnn_profiling.writers.markup import Markup, element
 from edgelnn_profiling.writers.units import format_ratio
@@ -44,11 +44,7 @@ def forest_chart(name: str, title: str, rows: Sequence[RatioRow]) -> Markup:
     ends = [end for row in rows if row.ratio for end in (row.ratio.low, row.ratio.high)]
     axis = log_axis([1.0, *ends], LEFT, RIGHT)
     bottom = 8.0 + ROW * len(rows)
-    drawn: list[Markup] = []
-    for tick in axis.ticks:
-        x = axis(tick)
-        drawn.append(element("line", x1=x, x2=x, y1=4, y2=bottom, class_="grid"))
-        drawn.append(element("text", short_number(tick), x=x, y=bottom + 15, text_anchor="middle", class_="tick"))
+    drawn = upright_grid(axis, bottom)
     drawn.append(element("line", x1=axis(1.0), x2=axis(1.0), y1=4, y2=bottom, class_="unity"))
     for number, row in enumerate(rows):
         drawn += _row(row, axis(1.0), [axis(end) for end in _ends(row)], 8.0 + ROW * number)

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 
 from edgelnn_profiling.instruction_growth import Growth
 from edgelnn_profiling.instruction_report import NO_TIME, InstructionReport, InstructionResult
+from edgelnn_profiling.writers.csv_rows import csv_cell
 from edgelnn_profiling.writers.markdown import markdown_table, plain
 from edgelnn_profiling.writers.text_table import TextColumn, TextTable
 from edgelnn_profiling.writers.units import UNKNOWN, format_bytes
 
 __all__ = [
     "class_table",
+    "failures_of",
     "format_instructions",
     "growth_table",
     "instruction_tables",
@@ -109,6 +111,15 @@ def growth_table(grown: Mapping[str, Sequence[Growth]], first: str) -> TextTable
     return TextTable("growth", title, columns, tuple(rows), NO_TIME)
 
 
+def failures_of(report: InstructionReport) -> list[str]:
+    """Return what could not be counted, and why, each without its full stop."""
+    return [
+        f"{result.variant} on {result.board} with {result.runtime}: {result.error.rstrip('.')}"
+        for result in report.results
+        if result.error is not None
+    ]
+
+
 def write_instruction_markdown(report: InstructionReport) -> str:
     """Return the report as a section of Markdown: tables, what is wrong, versions."""
     lines = [f"## {plain(report.name)}", ""]
@@ -116,7 +127,7 @@ def write_instruction_markdown(report: InstructionReport) -> str:
         lines += ["**Trained on synthetic images.**", ""]
     for table in instruction_tables(report):
         lines += [*markdown_table(table), ""]
-    lines += [f"- {plain(f'{_label(result)}: {result.error}.')}" for result in report.results if result.error]
+    lines += [f"- {plain(failure)}." for failure in failures_of(report)]
     lines.append(f"- Counted {report.created} with edgelnn {plain(report.edgelnn)} on emulated boards.")
     return "\n".join(lines) + "\n"
 
@@ -134,7 +145,7 @@ def write_instruction_csv(report: InstructionReport) -> str:
         values = [report.name, *(getattr(result, name) for name in facts)]
         values += [None if result.counts is None else getattr(result.counts, name) for name in counted]
         values += [None, None] if result.parity is None else [result.parity.max_error, result.parity.allowed]
-        writer.writerow("" if value is None else value for value in [*values, result.error, report.created])
+        writer.writerow(csv_cell(value) for value in [*values, result.error, report.created])
     return text.getvalue()
 
 
@@ -162,7 +173,3 @@ def _name(result: InstructionResult) -> str:
 def _runtime(found: Sequence[InstructionResult]) -> str:
     versions = dict.fromkeys(result.counts.runtime_version for result in found if result.counts is not None)
     return " ".join([found[0].runtime, *versions])
-
-
-def _label(result: InstructionResult) -> str:
-    return f"{result.variant} on {result.board} with {result.runtime}"
