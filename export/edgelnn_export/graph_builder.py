@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -102,11 +102,21 @@ class GraphBuilder:
 
     def max_pool(self, x: str, kernel: tuple[int, int], stride: tuple[int, int]) -> str:
         """Return the maximum over windows."""
-        return self.pool(x, "max", kernel, stride)
+        return self._one("pool2d", x, kind="max", kernel=kernel, stride=stride)
 
-    def pool(self, x: str, kind: Literal["max", "average"], kernel: tuple[int, int], stride: tuple[int, int]) -> str:
-        """Return the maximum or the mean over windows."""
-        return self._one("pool2d", x, kind=kind, kernel=kernel, stride=stride)
+    def average_pool(self, x: str, kernel: tuple[int, int], stride: tuple[int, int]) -> str:
+        """Return the mean over windows; x itself where a window is one place and there are no others."""
+        whole = kernel == stride == (1, 1)
+        return x if whole else self._one("pool2d", x, kind="average", kernel=kernel, stride=stride)
+
+    def pad_zeros(self, x: str, axis: int, before: int, after: int) -> str:
+        """Return x with zeros before and after it along an axis; x itself where there are none."""
+        return self._one("pad_zeros", x, axis=axis, before=before, after=after) if before or after else x
+
+    def gather(self, x: str, axis: int, indices: Sequence[int]) -> str:
+        """Return x at places along an axis, in their order; x itself where these are all its places in order."""
+        straight = tuple(indices) == tuple(range(self.shape(x)[axis]))
+        return x if straight else self._one("gather", x, axis=axis, indices=tuple(indices))
 
     def linear(self, x: str, weight: ArrayLike, bias: ArrayLike | None = None, activation: str = "none") -> str:
         """Return x·weightᵀ + bias: (…, in) → (…, out)."""

@@ -5,17 +5,16 @@ from __future__ import annotations
 import copy
 from typing import Final
 
-from edgelnn.errors import ConfigError, UnsupportedModelError
+from edgelnn.errors import ConfigError
 from edgelnn.models.classifier import Classifier
-from edgelnn.models.scans import Scan
 from edgelnn.preprocessing import Layout, Preprocessing
 from edgelnn_export.graph import Graph
 from edgelnn_export.graph_builder import GraphBuilder
 from edgelnn_export.lowering.column_groups import group_columns
-from edgelnn_export.lowering.head import Optimize, Target, lower_head
+from edgelnn_export.lowering.head import Optimize, Target
 from edgelnn_export.lowering.raw_pixels import take_pixels
+from edgelnn_export.lowering.reading import lower_reading
 from edgelnn_export.lowering.row_pairs import pair_rows
-from edgelnn_export.lowering.scan import lower_scan
 from edgelnn_export.lowering.stem import lower_stem, slices_as_batch
 
 __all__ = ["Optimize", "Target", "find_optimize", "lower"]
@@ -86,11 +85,6 @@ def _lower(
     exact: Classifier, layout: Layout, target: Target, optimize: Optimize, preprocessing: Preprocessing | None
 ) -> Graph:
     """Return the graph of a classifier of float64 in one of the two forms."""
-    if exact.reduction is not None or not isinstance(exact.scan, Scan):
-        raise UnsupportedModelError(
-            "got patches, scans side by side or scan.reduce_to, which cannot be exported yet. "
-            "Use rows, columns, channels, chunks, slices or flatten, and leave scan.reduce_to out."
-        )
     *space, channels = exact.image_shape
     shape = (channels, *space) if layout == "channels_first" else (*space, channels)
     builder = GraphBuilder((1, *shape), layout)
@@ -99,10 +93,7 @@ def _lower(
         if exact.slice_axis is not None:
             value = slices_as_batch(builder, value, exact.slice_axis)
         value = lower_stem(builder, value, exact.stem)
-    with builder.in_part("scan"):
-        sequence = lower_scan(builder, value, exact.scan)
-    with builder.in_part("head"):
-        scores = lower_head(builder, exact.head, sequence, target, optimize)
+    scores = lower_reading(builder, value, exact.scan, exact.reduction, exact.head, target, optimize)
     with builder.in_part("output"):
         output = builder.unary(exact.output_kind, scores)
     graph = builder.finish(output)

@@ -3,7 +3,7 @@
 A scan reads the axes of a map (c, h, w) in some order and cuts what it reads into equal steps. In a channels_last
 graph the map lies in memory as (h, w, c), so that the order within a step differs from the trained one: that
 permutation becomes a linear map which the next weights absorb. A transposition stays only where a step's numbers do
-not lie together.
+not lie together. Windows are read likewise.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from edgelnn.models.scans import Scan
+from edgelnn.models.scans import PatchScan, Scan
 from edgelnn_export.graph_builder import GraphBuilder
 from edgelnn_export.lowering.signals import Steps, identity, selection
 
@@ -22,7 +22,7 @@ __all__ = ["lower_scan"]
 Indices = NDArray[np.int64]
 
 
-def lower_scan(builder: GraphBuilder, feature_map: str, scan: Scan) -> Steps:
+def lower_scan(builder: GraphBuilder, feature_map: str, scan: Scan | PatchScan) -> Steps:
     """Return the sequence that a scan reads from a map.
 
     Args:
@@ -30,6 +30,13 @@ def lower_scan(builder: GraphBuilder, feature_map: str, scan: Scan) -> Steps:
         feature_map: (1, c, h, w) or (1, h, w, c) by the builder's layout; for volumes with the slices on axis 0.
         scan: What to read; its map shape is (c, h, w) or (slices, c, h, w).
     """
+    if isinstance(scan, PatchScan):
+        return _lower_patches(builder, feature_map, scan)
+    return _lower_axes(builder, feature_map, scan)
+
+
+def _lower_axes(builder: GraphBuilder, feature_map: str, scan: Scan) -> Steps:
+    """Return the sequence of a scan that reads axes."""
     axes = _stored_axes(builder, scan)
     stored = np.arange(prod(scan.map_shape)).reshape(scan.map_shape).transpose(axes)  # which number lies where
     steps = np.arange(prod(scan.map_shape)).reshape(scan.map_shape).transpose(scan.permutation)
@@ -42,6 +49,28 @@ def lower_scan(builder: GraphBuilder, feature_map: str, scan: Scan) -> Steps:
     places = [long.index(axis) for axis in scan.permutation if axis in long]
     moved = builder.transpose(value, (0, *(place + 1 for place in places)))
     return Steps(builder.reshape(moved, steps.shape), scan.steps, identity(scan.features))
+
+
+def _lower_patches(builder: GraphBuilder, feature_map: str, scan: PatchScan) -> Steps:
+    """Return the sequence of windows: those of a grid by moving axes, overlapping ones by picking pixels."""
+    channels, height, width = scan.map_shape
+    size, (rows, columns), first = scan.size, scan.grid, builder.layout == "channels_first"
+    if scan.stride == size or scan.steps == 1:
+        cut = (1, channels, rows, size, columns, size) if first else (1, rows, size, columns, size * channels)
+        order = (0, 2, 4, 1, 3, 5) if first else (0, 1, 3, 2, 4)
+        windows = builder.transpose(builder.reshape(feature_map, cut), order)
+        steps = builder.gather(builder.reshape(windows, (1, scan.steps, scan.features)), 1, scan.order)
+    else:
+        pixels = np.arange(height * width).reshape(height, width)
+        corners = [(place // columns * scan.stride, place % columns * scan.stride) for place in scan.order]
+        picked = [int(n) for top, left in corners for n in pixels[top : top + size, left : left + size].flat]
+        flat = (1, channels, height * width) if first else (1, height * width, channels)
+        steps = builder.gather(builder.reshape(feature_map, flat), 2 if first else 1, picked)
+        if first:
+            steps = builder.transpose(builder.reshape(steps, (1, channels, scan.steps, size**2)), (0, 2, 1, 3))
+    places = np.arange(scan.features)
+    stored = places if first else places.reshape(size**2, channels).T.reshape(-1)
+    return Steps(builder.reshape(steps, (scan.steps, scan.features)), scan.steps, selection(stored, scan.features))
 
 
 def _stored_axes(builder: GraphBuilder, scan: Scan) -> tuple[int, ...]:
