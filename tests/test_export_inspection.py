@@ -74,6 +74,23 @@ def test_layers_of_a_network(read: Callable[[str], bytes], layers: list[str]) ->
     assert list(found.operator_counts.values()) == sorted(found.operator_counts.values(), reverse=True)
 
 
+def test_data_that_two_tensors_share_is_weighed_once() -> None:
+    model = schema.ModelT.InitFromPackedBuf(tflite_file("whole_network"), 0)
+    largest = max((buffer for buffer in model.buffers if buffer.data is not None), key=lambda buffer: len(buffer.data))
+    for buffer in model.buffers:
+        if buffer.data is not None and len(buffer.data) == len(largest.data):
+            buffer.data = largest.data
+    before = len(model.buffers)
+    for _ in range(8):
+        model.buffers.append(schema.BufferT(data=largest.data.copy()))
+        spare = schema.TensorT(shape=[len(largest.data)], type=schema.TensorType.INT8, buffer=len(model.buffers) - 1)
+        spare.name = b"spare%d" % len(model.buffers)
+        model.subgraphs[0].tensors.append(spare)
+    assert len(model.buffers) == before + 8
+    content = pack_model(model)
+    assert sum(inspect_model(content).bytes_by_cause.values()) == len(content)
+
+
 def test_versions_and_producer() -> None:
     found = inspect_model(onnx_file("lstm"))
     assert (found.versions, found.producer) == ({"ir": 8, "onnx": 17}, "edgelnn")

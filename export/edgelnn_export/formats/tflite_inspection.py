@@ -155,8 +155,8 @@ class _Reader:
         for index in range(self._bounded(model.BuffersLength())):
             buffer = model.Buffers(index)
             self._table(buffer._tab, "structure")
-            if buffer.DataLength():
-                self.sizes["structure"] += 4 if self._new(buffer._tab.Vector(buffer._tab.Offset(4))) else 0
+            if buffer.DataLength() and self._new(buffer._tab.Vector(buffer._tab.Offset(4))):  # equal ones are one
+                self.sizes["structure"] += 4
                 self.sizes[causes.get(index, "structure")] += buffer.DataLength()
         for index in range(self._bounded(model.SignatureDefsLength())):
             signature = model.SignatureDefs(index)

@@ -91,8 +91,11 @@ def lower_adaptive_pool(builder: GraphBuilder, x: str, pool: nn.AdaptiveAvgPool2
     first, last = (0, 3, 1, 2), (0, 2, 3, 1)
     if builder.layout == "channels_last":
         x = builder.transpose(x, first)
-    for one, side in zip(reversed(windows), reversed(sides), strict=True):  # width first: it lies along the last axis
-        x = builder.transpose(builder.linear(x, _means(one, side)), (0, 1, 3, 2))
+    # Width first, which lies along the last axis. Equal matrices would be one constant, and products that share their
+    # weights are taken for steps of a recurrence where a file is quantized: a factor of two tells them apart.
+    for axis, factor in ((1, 2.0), (0, 0.5)):
+        means = _means(windows[axis], sides[axis]) * factor
+        x = builder.transpose(builder.linear(x, means), (0, 1, 3, 2))
     return builder.transpose(x, last) if builder.layout == "channels_last" else x
 
 
