@@ -13,6 +13,7 @@ import torch
 from edgelnn.bundle import ModelFormat
 from edgelnn.errors import ExportError
 from edgelnn.models.backbone_facts import BACKBONES
+from edgelnn_export.graph import Graph
 from edgelnn_export.inspection import inspect_model
 from edgelnn_export.making import LAYOUTS, Maker
 from edgelnn_export.parity import answer, ask
@@ -21,12 +22,8 @@ from edgelnn_profiling.runtimes import load_runtime
 from tests.model_matrix import build, image_shape, matrix, missing_kinds, name_of, pictures, preprocessing
 from tests.pairwise import Case, pairwise_cases
 
-FLOAT32 = 1e-6  # and four times what float32 costs torch itself
-# The share of what images make of a difference in a probability, and what may be beside it.
-INT8 = {"conv": (0.3, 0.01), "backbone": (1.0, 0.08)}
+FLOAT32 = 2e-6  # and four times what float32 costs torch itself
 WORTHWHILE = 256  # numbers of a weight; smaller ones are left alone
-RECIPES_OF_INTEGERS = ("static_wi8_ai8", "dynamic_wi8_afp32", "weight_only_wi8_afp32")
-LOOPS = ("tflite", "size")  # ranges of values in loops cannot be found: Google's calibrator fails on them
 FAST = 10
 
 
@@ -46,48 +43,52 @@ def test_every_kind_has_its_place_in_the_matrix() -> None:
 @pytest.mark.parametrize("case", cases())
 def test_a_file_answers_as_the_model_does(case: Case, tmp_path: Any) -> None:
     model, shape = build(case), image_shape(case)
-    images, pixels = pictures(shape, 6, seed=1), preprocessing(shape)
+    images, pixels, of_file = pictures(shape, 6, seed=1), preprocessing(case), preprocessing(case, of_file=True)
     with torch.no_grad():
         exact = copy.deepcopy(model).double()
         expected = exact.probabilities(torch.from_numpy(pixels(images, "channels_first")).double()).numpy()
     spread = float(np.ptp(expected, axis=0).max())
     rounding = float(np.abs(ask(model, images, pixels) - expected).max())
-    share, least = INT8["backbone" if case["stem"]["kind"] in BACKBONES else "conv"]
-    maker = Maker(model, pixels, pictures(shape, 16, seed=2), optimize=case["optimize"])
+    maker = Maker(model, of_file, pictures(shape, 16, seed=2), optimize=case["optimize"])
     for model_format in FORMATS:
-        files = {"float32": maker.make(candidate(model_format, "float32")), "int8": int8(maker, model_format, case)}
-        for precision, content in files.items():
-            if content is None:
-                continue
+        graph = maker.graph(model_format)
+        for recipe in ("float32", "static_wi8_ai8", "weight_only_wi8_afp32"):
+            try:
+                content = maker.make(Candidate(model_format, RECIPES[recipe], required=True))
+            except ExportError as error:
+                if no_such_file(str(error), recipe, model_format, graph):
+                    continue
+                raise
             file = tmp_path / f"model.{model_format}"
             file.write_bytes(content)
             runtime = load_runtime(file)
-            one = answer(runtime, images, pixels, LAYOUTS[model_format])
-            many = answer(runtime, images, pixels, LAYOUTS[model_format], batch=4)
+            one = answer(runtime, images, of_file, LAYOUTS[model_format])
+            many = answer(runtime, images, of_file, LAYOUTS[model_format], batch=4)
             error = max(float(np.abs(found - expected).max()) for found in (one, many))
-            tolerance = FLOAT32 + 4 * rounding if precision == "float32" else share * spread + least
-            assert error <= tolerance, (model_format, precision, error, spread)
+            allowed = FLOAT32 + 4 * rounding if recipe == "float32" else int8_tolerance(recipe, case, spread)
+            assert error <= allowed, (model_format, recipe, error, spread)
+            assert inspect_model(content).holds_integers or recipe == "float32"
 
 
-def candidate(model_format: ModelFormat, recipe: str) -> Candidate:
-    return Candidate(model_format, RECIPES[recipe], required=True)
+def no_such_file(reason: str, recipe: str, model_format: ModelFormat, graph: Graph) -> bool:
+    """Return whether there is a reason for a graph to have no file by a recipe, and it is the one that was given."""
+    loops = model_format == "tflite" and any(node.op == "loop" for node in graph.nodes)
+    if recipe == "static_wi8_ai8" and loops:
+        return True  # Google's calibrator finds no ranges where there are loops
+    small = max(weights.size for weights in graph.constants.values()) < WORTHWHILE
+    return "nothing" in reason and recipe != "float32" and (small or recipe == "static_wi8_ai8")
 
 
-def int8(maker: Maker, model_format: ModelFormat, case: Case) -> bytes | None:
-    """Return a file of integers, by the first recipe that finds anything to make integers of; None where none can."""
-    reasons = []
-    for recipe in RECIPES_OF_INTEGERS[2:] if (model_format, case["optimize"]) == LOOPS else RECIPES_OF_INTEGERS:
-        try:
-            content = maker.make(candidate(model_format, recipe))
-        except ExportError as error:
-            reasons.append(str(error))
-            if "nothing" not in reasons[-1]:
-                raise
-        else:
-            assert inspect_model(content).holds_integers
-            return content
-    assert max(weights.size for weights in maker.graph(model_format).constants.values()) < WORTHWHILE, reasons
-    return None
+def int8_tolerance(recipe: str, case: Case, spread: float) -> float:
+    """Return by how much a probability may differ.
+
+    What rounding activations does to a random recurrence, or to a hundred random layers, says nothing; there the files
+    have to run and to give probabilities. An export judges them by what they lose on validation.
+    """
+    deep = case["stem"]["kind"] in BACKBONES
+    if recipe == "static_wi8_ai8":
+        return 0.3 * spread + 0.01 if case["head"]["kind"] == "dense" and not deep else 1.0
+    return 0.1 * spread + (0.05 if deep else 0.01)
 
 
 def test_pairwise_cases_hold_every_legal_pair_once_at_least() -> None:
