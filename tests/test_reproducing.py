@@ -12,13 +12,15 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgelnn.errors import ConfigError
+from edgelnn.atomic import hold_folder
+from edgelnn.errors import ConfigError, TrainingError, WriteError
 from edgelnn.reproducing import (
     Cluster,
     changes_from_reference,
@@ -353,3 +355,23 @@ def test_a_page_without_any_finished_training_says_so(tmp_path: Path) -> None:
     _, html = write_page(gather(planned))
     assert "No training is finished yet." in html.read_text("utf-8")
     assert share_done(planned) == 0.0
+
+
+def test_two_systems_do_not_share_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "system.txt").write_text("crnet-ncp\n", "utf-8")
+    with pytest.raises(WriteError, match="holds a reproduction of crnet-ncp, not of breast-lnn"):
+        next(run_jobs(plan(tmp_path), Cluster(workers=1)))
+
+
+def test_two_processes_do_not_reproduce_in_one_folder(done) -> None:
+    with hold_folder(done.folder, busy="never told"), pytest.raises(WriteError, match="another process reproduces in"):
+        next(run_jobs(done, Cluster(workers=1)))
+
+
+def test_lost_workers_are_one_line_that_says_how_to_go_on(done, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose(self: object, calls: object) -> None:
+        raise BrokenProcessPool("a worker was killed")
+
+    monkeypatch.setattr("joblib.Parallel.__call__", lose)
+    with pytest.raises(TrainingError, match=r"workers were lost \(BrokenProcessPool\).* the same command goes on"):
+        next(run_jobs(done, Cluster(workers=1)))

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgelnn.atomic import write_text_atomically
-from edgelnn.errors import ConfigError, EdgelnnError, MissingExtraError
+from edgelnn.atomic import hold_folder, write_text_atomically
+from edgelnn.errors import ConfigError, EdgelnnError, MissingExtraError, TrainingError, WriteError
 from edgelnn.reproducing.plan import Plan
 
 __all__ = ["Cluster", "Outcome", "predictions_path", "run_jobs"]
 
 TOKEN = "shared.txt"
+WHAT = "system.txt"
 AS_THEY_COME = "generator_unordered"
 _ONE_AT_A_TIME = threading.Lock()
 """Trainings draw from torch's random numbers, of which a process has one source: two threads would share it."""
@@ -64,28 +65,44 @@ def run_jobs(plan: Plan, cluster: Cluster) -> Iterator[Outcome]:
     Raises:
         ConfigError: There is no such backend, or no cluster at the address.
         MissingExtraError: The backend's package is not installed.
-        WriteError: The folder cannot be written.
+        TrainingError: Workers were lost more often than the backend bears.
+        WriteError: The folder cannot be written, or another process works in it.
     """
     from joblib import Parallel, delayed
 
     from edgelnn.training.loading import format_experiment
 
-    folder = plan.folder.resolve()
+    folder, jobs = plan.folder.resolve(), plan.jobs
     token = secrets.token_hex(16)
-    write_text_atomically(folder / TOKEN, token)
-    jobs = plan.jobs
     local = cluster.backend == "loky"
     cores = len(os.sched_getaffinity(0))
     workers = min(cluster.workers or cores, len(jobs), cores if local else len(jobs))
     threads = cluster.threads or (max(1, cores // workers) if local else 1)
+    _claim(folder, plan.system.name)
     # All arguments are texts and numbers: larger objects, Dask keeps on single workers, and loses with them.
     calls = [
         delayed(_run_job)(format_experiment(job.experiment), str(folder), job.name, threads, token) for job in jobs
     ]
-    with _backend(cluster, workers, threads) as settings:
-        parallel = Parallel(**settings, batch_size=1, pre_dispatch="all")
-        for name, error in parallel(calls):
-            yield Outcome(name, error)
+    with hold_folder(folder, busy=f"another process reproduces in {folder}. Wait for it, or stop it."):
+        write_text_atomically(folder / TOKEN, token)
+        with _backend(cluster, workers, threads) as settings:
+            parallel = Parallel(**settings, batch_size=1, pre_dispatch="all")
+            try:
+                for name, error in parallel(calls):
+                    yield Outcome(name, error)
+            except Exception as error:  # jobs tell their own failures: what comes here is of who was to do them
+                raise TrainingError(
+                    f"workers were lost ({type(error).__name__}), as happens where memory runs out: try fewer --jobs. "
+                    "What is trained is kept; the same command goes on."
+                ) from error
+
+
+def _claim(folder: Path, system: str) -> None:
+    """Make the folder of a reproduction; raise `WriteError` where it is that of another system."""
+    before = (folder / WHAT).read_text("utf-8").strip() if (folder / WHAT).exists() else system
+    if before != system:
+        raise WriteError(f"{folder} holds a reproduction of {before}, not of {system}. Choose another with --out.")
+    write_text_atomically(folder / WHAT, f"{system}\n")
 
 
 def predictions_path(folder: Path, name: str) -> Path:
