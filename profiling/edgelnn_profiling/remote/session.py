@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Any
 
 from edgelnn.errors import BoardError
-from edgelnn_profiling.remote.agent import GREETING
 from edgelnn_profiling.remote.ssh import NO_PYTHON, agent_program, explain_failure, remote_command, start_ssh
+from edgelnn_profiling.remote.there.agent import GREETING
 
 __all__ = ["Session"]
 
@@ -63,7 +63,7 @@ class Session:
         """Return the answer to a request, and the bytes that follow it.
 
         Args:
-            request: See the methods of `edgelnn_profiling.remote.agent.Agent`.
+            request: See the methods of `edgelnn_profiling.remote.there.agent.Agent`.
             data: What is sent behind it.
             what: What is done, for messages: "copying …".
             timeout_s: Longest time for the answer, in seconds.

@@ -18,6 +18,7 @@ __all__ = ["checked_host", "explain_failure", "remote_command", "ssh_command"]
 
 NO_PYTHON = "EDGELNN-NO-PYTHON"
 _TOO_OLD = 86  # Exit code of a Python before 3.11.
+MODULES_THERE = ("channel", "processes", "folders", "describing", "agent")  # Each before those that import it.
 _PYTHONS = ("python3", "python3.14", "python3.13", "python3.12", "python3.11")
 _OPTIONS = (
     "ConnectTimeout=15",
@@ -124,8 +125,16 @@ def start_ssh(host: str, command: str) -> subprocess.Popen[bytes]:
 
 
 def agent_program() -> str:
-    """Return the text of the program for the board."""
-    return Path(__file__).with_name("agent.py").read_text("utf-8")
+    """Return the text of the program for the board: the modules of `edgelnn_profiling.remote.there`, and a call."""
+    folder, package = Path(__file__).parent / "there", "edgelnn_profiling.remote.there"
+    texts = {f"{package}.{name}": (folder / f"{name}.py").read_text("utf-8") for name in MODULES_THERE}
+    return (
+        "import sys, types\n"
+        f"for name, text in {texts!r}.items():\n"
+        "    module = sys.modules[name] = types.ModuleType(name)\n"
+        "    exec(compile(text, name, 'exec'), module.__dict__)\n"
+        f"sys.modules['{package}.agent'].main()\n"
+    )
 
 
 def explain_failure(host: str, stderr: str) -> str:
