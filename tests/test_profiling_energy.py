@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from edgelnn_profiling.energy_windows import take_energy_windows
 from edgelnn_profiling.executor import LocalExecutor, Outcome
 from edgelnn_profiling.meters import AbstractMeter, PmicMeter, RaplMeter, find_meter, pmic_power_w
 from edgelnn_profiling.power_csv import PowerReadings, read_power_csv
+from edgelnn_profiling.vcgencmd import ask_vcgencmd
 from edgelnn_profiling.writers.cost_tables import energy_table
 from tests.helpers import assert_one_clear_line, run_cli
 from tests.profiling_fakes import FakeExecutor, energy_events
@@ -145,14 +148,31 @@ def test_the_pmic_is_read_beside_the_inferences() -> None:
     meter = find_meter("/nowhere", ask_pmic=lambda: PMIC)
     assert isinstance(meter, PmicMeter)
     assert (meter.source, "1.1451" in meter.rests_on) == ("pmic", True)
-    now = iter([0.0, 0.1, 0.2, 2.0, 2.1, 2.2, *[3.0] * 50])
-    meter = PmicMeter(lambda: PMIC, clock=lambda: next(now))
+    now = [0.0]
+    meter = PmicMeter(lambda: PMIC, clock=lambda: now[0])
     meter.start()
     while not meter._readings:
-        pass
+        time.sleep(0.001)
+    now[0] = 2.0
     energy, readings = meter.stop()
     assert readings >= 1
-    assert energy == pytest.approx(PMIC_W * 2.0, rel=1.0)
+    assert energy == pytest.approx(PMIC_W * 2.0)
+
+
+def test_the_firmwares_own_command_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "answer.txt").write_text(PMIC)
+    script = f'#!/bin/sh\n[ "$1" = pmic_read_adc ] && exec cat {tmp_path}/answer.txt\nexit 255\n'
+    command = tmp_path / "vcgencmd"
+    command.write_text(script)
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert ask_vcgencmd("pmic_read_adc") == PMIC
+    assert ask_vcgencmd("get_throttled") is None
+    assert isinstance(find_meter(), PmicMeter)
+    command.write_text("no program at all")
+    assert ask_vcgencmd("pmic_read_adc") is None
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    assert ask_vcgencmd("pmic_read_adc") is None
 
 
 def test_a_pmic_that_stops_answering_is_an_error() -> None:
@@ -160,7 +180,7 @@ def test_a_pmic_that_stops_answering_is_an_error() -> None:
     meter = PmicMeter(lambda: next(answers, None))
     meter.start()
     while not meter._failed:
-        pass
+        time.sleep(0.001)
     with pytest.raises(ProfileError, match="failed"):
         meter.stop()
 

@@ -254,6 +254,15 @@ def test_a_pinned_worker_keeps_to_its_cpus(bundle: Path) -> None:
     outcome = LocalExecutor().execute(request(bundle / "model-float32.tflite", plan=plan), timeout_s=60)
     assert outcome.error is None
     assert outcome.first("loaded")["pinned"] == [max(os.sched_getaffinity(0))]
+    first = min(os.sched_getaffinity(0))
+    named = LocalExecutor().execute(
+        request(bundle / "model-float32.tflite", plan={**plan, "cpus": [first]}), timeout_s=60
+    )
+    assert named.first("loaded")["pinned"] == [first]
+    absent = LocalExecutor().execute(
+        request(bundle / "model-float32.tflite", plan={**plan, "cpus": [4095]}), timeout_s=60
+    )
+    assert "got CPUs 4095 to pin to; this process may use" in (absent.error or "")
     too_many = LocalExecutor().execute(request(bundle / "model-float32.tflite", plan=plan, threads=1000), timeout_s=60)
     assert "1000 threads to pin" in (too_many.error or "")
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -16,6 +14,7 @@ from typing import final
 from edgelnn.errors import ProfileError
 from edgelnn_profiling.energy import EnergySource
 from edgelnn_profiling.machine import MachineFiles
+from edgelnn_profiling.vcgencmd import ask_vcgencmd
 
 __all__ = ["AbstractMeter", "PmicMeter", "RaplMeter", "find_meter", "pmic_power_w"]
 
@@ -70,7 +69,7 @@ def find_meter(
         ProfileError: There is none, or it may not be read; the message says what to do.
     """
     files = MachineFiles(root)
-    ask = ask_pmic or (_ask_vcgencmd if str(files.root) == "/" else lambda: None)
+    ask = ask_pmic or (_ask_pmic if str(files.root) == "/" else lambda: None)
     if pmic_power_w(ask() or "") is not None:
         return PmicMeter(ask)
     return RaplMeter(files)
@@ -218,12 +217,5 @@ def _domains(files: MachineFiles) -> Sequence[_Domain]:
     return found
 
 
-def _ask_vcgencmd() -> str | None:
-    command = shutil.which("vcgencmd")
-    if command is None:
-        return None
-    try:
-        done = subprocess.run([command, "pmic_read_adc"], capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None
+def _ask_pmic() -> str | None:
+    return ask_vcgencmd("pmic_read_adc")

@@ -64,9 +64,8 @@ class OperatorProfile:
 
     Attributes:
         profiler: Who measured: a runtime's profiler, in words; None where there is none.
-        inferences: How many were watched.
-        inference_s: Median time of a watched inference, in seconds: compare it with the latency that was measured
-            without watching.
+        inferences: How many count: the faster half of those watched, so that what others did stays out.
+        inference_s: Their median time, in seconds: compare it with the latency that was measured without watching.
         resolution_s: Of the profiler's clock, in seconds.
         operators: In the order in which they run.
         reason: What the runtime does not tell, and why; None where it tells all.

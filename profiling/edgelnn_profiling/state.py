@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgelnn_profiling.machine import MachineFiles, whole_number
+from edgelnn_profiling.vcgencmd import ask_vcgencmd
 
 __all__ = ["THROTTLING", "Activity", "ActivityCounters", "State", "read_activity", "read_state"]
 
@@ -100,7 +99,7 @@ def read_state(root: str | os.PathLike[str] = "/", *, get_throttled: Command | N
     files = MachineFiles(root)
     cpufreq = "sys/devices/system/cpu"
     if get_throttled is None:
-        get_throttled = _ask_vcgencmd if files.root == files.root.__class__("/") else _say_nothing
+        get_throttled = _ask_firmware if files.root == files.root.__class__("/") else _say_nothing
     memory = files.text("proc/meminfo")
     swap_total, swap_free = _meminfo(memory, "SwapTotal"), _meminfo(memory, "SwapFree")
     return State(
@@ -164,15 +163,8 @@ def _throttled(files: MachineFiles, get_throttled: Command) -> int | None:
         return None
 
 
-def _ask_vcgencmd() -> str | None:
-    command = shutil.which("vcgencmd")
-    if command is None:
-        return None
-    try:
-        done = subprocess.run([command, "get_throttled"], capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None
+def _ask_firmware() -> str | None:
+    return ask_vcgencmd("get_throttled")
 
 
 def _say_nothing() -> str | None:
