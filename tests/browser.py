@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import time
@@ -56,6 +57,7 @@ class Browser:
         self.read, self.write = read, write
         self.pending = b""
         self.number = 0
+        self.events: list[dict[str, Any]] = []
 
     def visit(
         self, path: Path, *, width: int, dark: bool = False, mobile: bool = False, ask: tuple[str, ...] = ()
@@ -63,7 +65,7 @@ class Browser:
         """Open a file in a fresh tab of this width, in light or dark."""
         target = self.send("Target.createTarget", {"url": "about:blank"})["targetId"]
         session = self.send("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
-        self.events: list[dict[str, Any]] = []
+        self.events.clear()
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable", session=session)
         size = {"width": width, "height": 800, "deviceScaleFactor": 2 if mobile else 1, "mobile": mobile}
@@ -103,7 +105,7 @@ class Browser:
                 if "error" in answer:
                     raise RuntimeError(f"{method}: {answer['error']}")
                 return answer["result"]
-            self.events.append(answer) if "method" in answer and hasattr(self, "events") else None
+            self.events.append(answer)
 
     def wait_for(self, method: str) -> None:
         deadline = time.monotonic() + PATIENCE_S
@@ -114,6 +116,8 @@ class Browser:
 
     def receive(self) -> dict[str, Any]:
         while b"\0" not in self.pending:
+            if not select.select([self.read], [], [], PATIENCE_S)[0]:
+                raise TimeoutError(f"the browser said nothing for {PATIENCE_S:g} s")
             part = os.read(self.read, 1 << 20)
             if not part:
                 raise ConnectionError("the browser ended")

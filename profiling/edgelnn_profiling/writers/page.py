@@ -18,7 +18,7 @@ from edgelnn_profiling.writers.sentences import (
     model_sentence,
     state_facts,
 )
-from edgelnn_profiling.writers.shell import facts_list, table_element, whole_page
+from edgelnn_profiling.writers.shell import breakable, facts_list, table_element, whole_page
 from edgelnn_profiling.writers.tables import TextColumn, TextTable, percentile_text, tables_of
 from edgelnn_profiling.writers.time_charts import energy_charts, operator_charts
 from edgelnn_profiling.writers.units import format_bytes, format_count
@@ -126,7 +126,7 @@ def _cards(report: Report) -> Markup | None:
         ),
     ]
     shown = [
-        element("div", element("dt", name), element("dd", value, element("small", more) if more else None))
+        element("div", element("dt", name), element("dd", breakable(value), element("small", more) if more else None))
         for name, value, more in found
         if value
     ]
