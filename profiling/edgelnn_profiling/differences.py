@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 
 from edgelnn_profiling.report import Report, Result
 
 __all__ = ["differences"]
 
-UNIMPORTANT = frozenset({"threads", "seed", "timeout_s", "memory"})  # of a plan; threads are told row by row
+# Of a plan, what changes how latency is measured; threads are told row by row.
+TELLING = (
+    "rounds",
+    "windows",
+    "window_s",
+    "min_samples",
+    "max_samples",
+    "warm_up_min_s",
+    "warm_up_max_s",
+    "pin",
+    "cpus",
+)
 
 
 def differences(names: Sequence[str], reports: Sequence[Report]) -> Iterator[str]:
@@ -51,10 +61,10 @@ def _of_machines(first: str, name: str, here: Report, there: Report) -> Iterator
 
 def _of_plans(first: str, name: str, here: Report, there: Report) -> Iterator[str]:
     told = []
-    for field in fields(here.plan):
-        one, other = getattr(here.plan, field.name), getattr(there.plan, field.name)
-        if one != other and field.name not in UNIMPORTANT:
-            told.append(f"{field.name} {one} and {other}")
+    for setting in TELLING:
+        one, other = getattr(here.plan, setting), getattr(there.plan, setting)
+        if one != other:
+            told.append(f"{setting} {one} and {other}")
     if told:
         yield f"{first} and {name} were measured by other plans: {'; '.join(told)}."
 
