@@ -15,7 +15,7 @@ from edgelnn.data.catalogue import OfficialFile
 from edgelnn.data.download import download_file
 from edgelnn.errors import DataError
 
-CONTENT = bytes(range(256)) * 4096
+CONTENT = bytes(range(256)) * 4096 + b"a last piece that is shorter than any buffer"
 CHUNK = download.CHUNK_BYTES
 
 

@@ -74,6 +74,14 @@ class LiveTraining(TrainingListener):
         self._progress = progress
         self._task: TaskID | None = None
         self._done = 0
+        self._download: TaskID | None = None
+
+    def on_download(self, done: int, total: int) -> None:
+        """Draw how far the download is."""
+        if self._download is None:
+            self._download = self._progress.add_task("getting weights", total=total or None, figures="")
+        figures = f"{done / 1e6:.0f} of {total / 1e6:.0f} MB" if total else f"{done / 1e6:.0f} MB"
+        self._progress.update(self._download, completed=done, figures=figures, visible=done != total)
 
     def on_start(self, start: TrainingStart) -> None:
         """Say what is trained on what, and draw the bar."""
@@ -102,7 +110,8 @@ class LiveTraining(TrainingListener):
     def on_end(self, run: Run) -> None:
         """Leave the bar as it is."""
         if self._task is not None:
-            figures = self._progress.tasks[0].fields["figures"].replace("judging …", f"kept {run.best_epoch}")
+            task = next(task for task in self._progress.tasks if task.id == self._task)
+            figures = task.fields["figures"].replace("judging …", f"kept {run.best_epoch}")
             self._progress.update(self._task, figures=figures)
 
     def on_note(self, text: str) -> None:

@@ -32,11 +32,24 @@ CLOTHES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shi
 
 @dataclass(frozen=True)
 class OfficialFile:
-    """A published file: its name, address and MD5 sum in hex."""
+    """A published file.
+
+    Attributes:
+        name: Of the file.
+        url: Where it is published.
+        md5: Its MD5 sum in hex; empty where `sha256` is given.
+        sha256: What its SHA-256 in hex begins with; empty where `md5` is given.
+    """
 
     name: str
     url: str
-    md5: str
+    md5: str = ""
+    sha256: str = ""
+
+    @property
+    def checksum(self) -> str:
+        """The sum it has to have, in words."""
+        return f"MD5 {self.md5}" if self.md5 else f"SHA-256 {self.sha256}…"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """One published file, downloaded so that an interruption costs nothing and only the right bytes are kept.
 
 What has arrived waits in ``NAME.part`` beside the target. A later attempt asks the server for the rest (HTTP Range),
-and starts over where the server does not know ranges. The file gets its name only once its MD5 sum is right.
+and starts over where the server does not know ranges. The file gets its name only once its checksum is right.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edgelnn.errors import DataError, MissingExtraError
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Progress", "download_file", "md5_of"]
+__all__ = ["Progress", "download_file", "is_official", "md5_of"]
 
 Progress = Callable[[int, int], None]
 """Called with what is done and what there is in all (0: not known); bytes here, images elsewhere."""
@@ -35,7 +35,7 @@ def download_file(official: OfficialFile, folders: Sequence[Path], *, progress: 
     """Return where the file has been downloaded to.
 
     Args:
-        official: Its name, address and MD5 sum.
+        official: Its name, address and checksum.
         folders: Where it was looked for; it goes to the first, which is made where it does not exist.
         progress: Called with bytes done and bytes in all.
 
@@ -56,7 +56,8 @@ def download_file(official: OfficialFile, folders: Sequence[Path], *, progress: 
             for _ in range(2):
                 resumed = _size(part) > 0
                 _complete(part, official, target, progress)
-                if md5_of(Path(part.name)) == official.md5:
+                part.flush()  # or the last few kilobytes are not in the file yet
+                if is_official(Path(part.name), official):
                     os.fsync(part.fileno())
                     os.replace(part.name, target)
                     return target
@@ -70,9 +71,17 @@ def download_file(official: OfficialFile, folders: Sequence[Path], *, progress: 
             f"{target} cannot be written: {error.strerror or error}. Choose another --data-root."
         ) from error
     raise DataError(
-        f"{official.url} gave other bytes than the official {official.name} (expected MD5 {official.md5}); "
+        f"{official.url} gave other bytes than the official {official.name} (expected {official.checksum}); "
         f"nothing was kept. Try again later, or: {by_hand}"
     )
+
+
+def is_official(path: Path, official: OfficialFile) -> bool:
+    """Return whether a file has the checksum of the published one."""
+    if official.md5:
+        return md5_of(path) == official.md5
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest().startswith(official.sha256)
 
 
 def md5_of(path: Path) -> str:
@@ -143,7 +152,7 @@ def _check_space(needed_bytes: int, target: Path) -> None:
     if needed_bytes > free:
         raise DataError(
             f"{target} needs {needed_bytes / 1e6:.0f} MB more; {free / 1e6:.0f} MB are free there. "
-            "Make room, or choose another folder with --data-root."
+            "Make room, or choose another folder: --data-root, or EDGELNN_DATA."
         )
 
 

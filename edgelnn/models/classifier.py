@@ -107,6 +107,9 @@ def build_classifier(
 ) -> Classifier:
     """Return a fresh classifier; the same seed gives the same weights, and torch's own random state is left as it was.
 
+    Weights from elsewhere (`stem.pretrained`) are none of its business: `train` begins with them, by `find_pretrained`
+    and `load_pretrained`.
+
     Args:
         spec: Stem, scan and head.
         image_shape: (h, w, c), or (d, h, w, c) for volumes.

@@ -61,7 +61,8 @@ def _stem(stem: StemSpec) -> list[str]:
     if isinstance(stem, ConvStem):
         parts.append("conv " + "-".join(str(layer.channels) for layer in stem.layers))
     elif isinstance(stem, BackboneStem):
-        parts.append(f"{stem.kind} (frozen)" if stem.frozen else stem.kind)
+        how = [name for name, is_so in (("pretrained", stem.pretrained), ("frozen", stem.frozen)) if is_so]
+        parts.append(f"{stem.kind} ({', '.join(how)})" if how else stem.kind)
     elif not isinstance(stem, IdentityStem):
         parts.append(stem.kind)
     if stem.resize is not None:

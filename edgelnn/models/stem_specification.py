@@ -85,12 +85,15 @@ class BackboneStem(Stem):
     """The convolutional part of one of torchvision's classifiers, which takes grey (as three equal channels) or RGB.
 
     Attributes:
+        pretrained: Begin with the weights that torchvision publishes, trained on ImageNet; or with those of a file, its
+            name ending in the first digits of its SHA-256, as torchvision's do.
         frozen: Leave them as they are, batch norm's statistics too, and train the rest.
     """
 
     kind: Literal[
         "mobilenet_v3_small", "mobilenet_v3_large", "resnet18", "resnet50", "resnet152", "densenet169", "vgg19"
     ]
+    pretrained: bool | Annotated[str, Field(pattern=r"^[\w.-]+-[0-9a-f]{8,64}\.pth$")] = False
     frozen: bool = False
 
 

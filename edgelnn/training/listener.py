@@ -84,6 +84,9 @@ class EpochReport:
 class TrainingListener:
     """Hears how a training goes; override what you want to hear."""
 
+    def on_download(self, done: int, total: int) -> None:
+        """So many bytes of weights to begin with have arrived, of `total` (0: not known)."""
+
     def on_start(self, start: TrainingStart) -> None:
         """Training begins, or goes on."""
 

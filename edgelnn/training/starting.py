@@ -167,6 +167,10 @@ def _describe(run: Run) -> StartSpec:
 
 
 def _what_weights_depend_on(model: ModelSpec) -> dict[str, Any]:
-    """Return a model's fields without dropout, which weights do not know of."""
+    """Return a model's fields without those that the shapes and meaning of its weights do not depend on."""
     values = model.model_dump()
-    return {part: {name: v for name, v in fields.items() if "dropout" not in name} for part, fields in values.items()}
+    free = ("dropout", "pretrained", "frozen")
+    return {
+        part: {name: value for name, value in fields.items() if not any(word in name for word in free)}
+        for part, fields in values.items()
+    }

@@ -13,6 +13,7 @@ from edgelnn.data.dataset import SPLITS, Dataset
 from edgelnn.errors import ConfigError, RunFolderError, TrainingError, TrainingInterrupted
 from edgelnn.models import build_classifier, count_parameters
 from edgelnn.models.description import describe
+from edgelnn.models.pretrained import PretrainedWeights, find_pretrained, load_pretrained
 from edgelnn.run import Run
 from edgelnn.training.checkpoint import Checkpoint, Progress, copy_state, load_checkpoint, save_checkpoint
 from edgelnn.training.closed_form import check_closed_form
@@ -112,10 +113,14 @@ def train(
     with computing(place, threads) as threads:
         epochs = _prepare(experiment, dataset, place, listener)
         if not resume:
-            environment = _environment(epochs, experiment, device, threads, start)
+            pretrained = None if start is not None else find_pretrained(experiment.model, progress=listener.on_download)
+            environment = _environment(epochs, experiment, device, threads, start, pretrained)
             checkpoint = None
             if start is not None:
                 begin_with(start, epochs.classifier, dataset, listener)
+            if pretrained is not None:
+                load_pretrained(epochs.classifier, pretrained)
+            if start is not None or pretrained is not None:
                 checkpoint = _checkpoint(epochs, Progress(), copy_state(epochs.classifier), threads)
             start_folder(workplace, experiment, environment, force=force, checkpoint=checkpoint)
         with hold_folder(workplace.path, busy=f"another process is training in {folder}. Wait for it, or stop it."):
@@ -186,8 +191,9 @@ def _train_epochs(
         checkpoint = load_checkpoint(workplace.path)
         progress, best = checkpoint.progress, dict(checkpoint.best)
         _restore(epochs, checkpoint, workplace.path)
-    elif experiment.start is not None:
-        raise RunFolderError(f"{workplace.path} has lost its checkpoint. Begin anew: edgelnn train --from RUN --force")
+    elif experiment.start is not None or getattr(experiment.stem, "pretrained", False):
+        how = "train --from RUN" if experiment.start is not None else "train"
+        raise RunFolderError(f"{workplace.path} has lost its checkpoint. Begin anew: edgelnn {how} --force")
     epochs.listener.on_start(_start(epochs, workplace, experiment, progress, threads, device))
     saved_at, cost = time.perf_counter(), 0.0
     total = epochs.count
@@ -228,7 +234,12 @@ def _restore(epochs: Epochs, checkpoint: Checkpoint, folder: Path) -> None:
 
 
 def _environment(
-    epochs: Epochs, experiment: Experiment, device: str, threads: int, start: Run | None
+    epochs: Epochs,
+    experiment: Experiment,
+    device: str,
+    threads: int,
+    start: Run | None,
+    pretrained: PretrainedWeights | None,
 ) -> dict[str, Any]:
     """Return the contents of ``environment.json`` at the start."""
     return describe_environment(
@@ -239,6 +250,7 @@ def _environment(
         model={
             "architecture": _words(experiment, epochs.dataset),
             "parameters": asdict(count_parameters(epochs.classifier)),
+            "pretrained": None if pretrained is None else pretrained.describe(),
         },
         augmentation=None if epochs.augmentation is None else epochs.augmentation.to_dict(),
         preprocessing=epochs.preprocessing,
