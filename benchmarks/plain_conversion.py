@@ -1,9 +1,11 @@
 """Our files against plain conversion of the stock ncps modules, format against the same format, in one run.
 
-    python benchmarks/plain_conversion.py [--only NAME …] [--optimize latency|size] [--boards pi4,pi5] [--json FILE]
+    python benchmarks/plain_conversion.py [--only NAME …] [--run RUN …] [--optimize latency|size] [--boards pi4,pi5]
+                                          [--json FILE]
 
 Plain is `torch.onnx.export(dynamo=True)` (weights inside the file) and `litert_torch.convert` with their defaults, of a
-module that holds the stock ncps cell (`pip install litert-torch onnxscript`). Both sides hold the same weights and end
+module that holds the stock ncps cell (`pip install litert-torch onnxscript`). The networks have random weights; with
+--run, those of trained runs take their place. Both sides hold the same weights and end
 in the same probabilities; the largest difference is printed. Latency is the median of single inferences taken in turn,
 one thread. Instructions per image are counted on emulated boards (`edgelnn boards`) where --boards names some; they are
 exact and no time.
@@ -31,11 +33,12 @@ from torch import Tensor, nn
 from edgelnn.models import Classifier, build_classifier
 from edgelnn.models.heads import Liquid
 from edgelnn.models.specification import ModelSpec
+from edgelnn.run import Run
 from edgelnn.training import load_experiment
 from edgelnn_export.lowering import lower
 from edgelnn_export.onnx_model import write_onnx
 from edgelnn_export.tflite_model import write_tflite
-from edgelnn_profiling.instructions import count_instructions
+from edgelnn_profiling.instructions import count_files
 from edgelnn_profiling.runtimes import load_runtime
 
 FORMATS = ("onnx", "tflite")
@@ -183,9 +186,10 @@ def measure(files: Sequence[File], x: np.ndarray, samples: int, boards: Sequence
                 taken = (perf_counter_ns() - start) / 1e9
                 if round_:
                     file.latency_s.append(taken)
-    for file in present:
-        for board in boards:
-            file.instructions[board] = count_instructions(str(file.path), board=board).total  # type: ignore[arg-type]
+    for board in boards:
+        counted = count_files({str(place): str(file.path) for place, file in enumerate(present)}, board=board)
+        for place, file in enumerate(present):
+            file.instructions[board] = counted[str(place)].total
     return max(float(np.abs(answer - answers[0]).max()) for answer in answers)
 
 
@@ -235,6 +239,7 @@ def main() -> None:
     """Convert, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=[*NETWORKS], default=[*NETWORKS])
+    parser.add_argument("--run", nargs="*", type=Path, default=[], metavar="RUN")
     parser.add_argument("--formats", nargs="*", choices=FORMATS, default=FORMATS)
     parser.add_argument("--optimize", choices=["latency", "size"], default="latency")
     parser.add_argument("--boards", default="", help="comma-separated: pi3,pi4,pi5")
@@ -244,8 +249,11 @@ def main() -> None:
     torch.set_num_threads(1)
     boards = [board for board in options.boards.split(",") if board]
     table = []
-    for name in options.only:
-        classifier = NETWORKS[name]().eval()
+    networks: dict[str, Callable[[], Classifier]] = {name: NETWORKS[name] for name in options.only}
+    if options.run:
+        networks = {folder.name: Run.load(folder).load_classifier for folder in options.run}
+    for name, build in networks.items():
+        classifier = build().eval()
         x = np.random.default_rng(0).random((1, classifier.image_shape[-1], *classifier.image_shape[:-1]), np.float32)
         for model_format in options.formats:
             with tempfile.TemporaryDirectory() as temporary:
