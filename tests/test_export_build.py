@@ -92,7 +92,7 @@ def test_float32_files_are_the_model(full, witness):
     for variant in full.manifest.variants:
         if variant.recipe == "float32":
             assert variant.parity_max_error < 1e-5
-            assert variant.tolerance == 1e-4
+            assert variant.tolerance == 1e-5
             assert variant.validation["agreement"] == variant.test["agreement"] == 1.0
         else:
             assert variant.tolerance is None

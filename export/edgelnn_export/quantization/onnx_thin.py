@@ -47,7 +47,8 @@ def pool_before_rectifying(model: onnx.ModelProto, convolutions: set[str]) -> No
         if len(following) != 1 or following[0].op_type != "MaxPool" or len(readers[relu.input[0]]) != 1:
             continue
         (pool,) = following
-        middle, end = relu.output[0], pool.output[0]
+        # what lies between the two is another map now, and is called otherwise
+        middle, end = f"{relu.output[0]}/pooled", pool.output[0]
         pool.input[0], pool.output[0] = relu.input[0], middle
         relu.input[0], relu.output[0] = middle, end
         place = next(i for i, node in enumerate(nodes) if node is pool)
