@@ -91,14 +91,14 @@ class SshBoard:
         return [int(line) for line in found.stdout.split()]
 
 
-def emulated_root(board: str = "pi4") -> Path:
-    """The root of an emulated board, which this machine can enter; else the test is skipped and says why."""
+def emulated_root(*names: str) -> Path:
+    """The root of the first of these emulated boards that there is; where it cannot be entered, the test is skipped."""
     boards = os.environ.get("EDGELNN_BOARDS", "")
     if not boards:
         pytest.skip("EDGELNN_BOARDS is not set: it names the folder of the emulated boards")
-    root = Path(boards) / board
-    if not root.is_dir():
-        pytest.skip(f"there is no {root}: make the boards with WITH_ARMHF=1")
+    root = next((Path(boards) / name for name in names if (Path(boards) / name).is_dir()), None)
+    if root is None:
+        pytest.skip(f"there is no {' nor '.join(names)} in {boards}")
     if os.geteuid() != 0:
         pytest.skip("entering an emulated board's root needs root")
     lacking = [name for name in ("ssh", "ssh-keygen", "sshd", "unshare") if shutil.which(name, path=_path()) is None]
