@@ -6,16 +6,21 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgelnn_export.onnx_model import write_onnx
+from edgelnn_export.quantization import RECIPES
+from edgelnn_export.quantization.tflite_quantizer import quantize_tflite
 from edgelnn_export.reference_evaluator import evaluate
 from edgelnn_export.tflite_model import write_tflite
+from edgelnn_profiling.runtimes import load_runtime
 from tests.operator_graphs import FUSED, GRAPHS, LOOPS, SEQUENCE, inputs_for, make_graph, small_graph
+from tests.test_export_heads import RECURRENT, trained
+from tests.test_export_looped import arranged, images, made
 
 pytestmark = pytest.mark.board
 
@@ -78,7 +83,13 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def errors(python: Path | str, cases: Path, model_format: str, environment: Mapping[str, str]) -> dict[str, float]:
+def errors(
+    python: Path | str,
+    cases: Path,
+    model_format: str,
+    environment: Mapping[str, str],
+    expected: Collection[str] = (*GRAPHS, *FUSED),
+) -> dict[str, float]:
     done = subprocess.run(
         [str(python), str(cases / "answer.py"), str(cases / model_format), model_format],
         capture_output=True,
@@ -89,7 +100,7 @@ def errors(python: Path | str, cases: Path, model_format: str, environment: Mapp
     )
     assert done.returncode == 0, done.stderr[-2000:]
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    assert set(found) == {*GRAPHS, *FUSED}
+    assert set(found) == set(expected)
     return found
 
 
@@ -102,6 +113,24 @@ def test_boards_give_the_same_answers(board: str, model_format: str, site: str, 
         pytest.skip("EDGELNN_BOARDS is not set: it names the folder of the emulated boards")
     found = errors(Path(boards) / "bin" / f"{board}-python", cases, model_format, {"SITE": site})
     assert max(found.values()) < 5e-6, found
+
+
+def test_loops_of_integers_give_the_same_answers_in_the_oldest_runtime(tmp_path: Path) -> None:
+    boards = os.environ.get("EDGELNN_BOARDS", "")
+    if not boards:
+        pytest.skip("EDGELNN_BOARDS is not set: it names the folder of the emulated boards")
+    (tmp_path / "tflite").mkdir()
+    (tmp_path / "answer.py").write_text(ANSWER)
+    for name in RECURRENT:
+        model = trained(RECURRENT[name], size=12)
+        data, x = write_tflite(made(model, "tflite", "size")), arranged(images(model, 1), "tflite")
+        for recipe in ("weight_only_wi8_afp32", "dynamic_wi8_afp32"):
+            file = tmp_path / "tflite" / f"{name}-{recipe}.tflite"
+            file.write_bytes(quantize_tflite(data, RECIPES[recipe]))
+            np.savez(file.with_suffix(".npz"), x0=x, y0=load_runtime(file).run(x))
+    python = Path(boards) / "bin" / "pi4-python"
+    found = errors(python, tmp_path, "tflite", {"SITE": "site_tfl"}, {p.stem for p in tmp_path.glob("*/*.tflite")})
+    assert max(found.values()) < 1e-3, found  # the runtimes round activations of products to 8 bits each in their way
 
 
 def test_the_oldest_onnxruntime_gives_the_same_answers(cases: Path) -> None:

@@ -140,5 +140,26 @@ def test_heads_with_explicit_policies(name: str) -> None:
     assert count_parameters(head).trainable == cells + 2 * joined + 2
 
 
+CRNET: Final = {
+    "one layer": ({}, {"kind": "flatten"}, {"kind": "dense"}, 549_986),
+    "y": (
+        {"resize": {"channels": 4, "height": 8, "width": 8}},
+        {"kind": "rows"},
+        {"kind": "ltc", "wiring": "ncp", "ncp": NCP, "readout": "joined", "readout_dropout": 0.3},
+        515_349,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CRNET)
+def test_models_behind_crnet(name: str) -> None:
+    resized, scan, head, published = CRNET[name]
+    values = {"stem": {"kind": "crnet", **resized}, "scan": scan, "head": head}
+    classifier = build_classifier(
+        ModelSpec.model_validate(values), image_shape=(224, 224, 3), task="binary-class", classes=2
+    )
+    assert count_parameters(classifier).trainable == published
+
+
 def test_the_published_size_of_the_policy() -> None:
     assert ltc_count(32, 19, 1) == 3_999

@@ -18,8 +18,11 @@ from edgelnn.models import build_classifier
 from edgelnn.preprocessing import Preprocessing
 from edgelnn.run import Run
 from edgelnn.training import Experiment, train
-from edgelnn.training.closed_form import fit_readout
+from edgelnn.training.closed_form import ROUNDING, fit_readout
 from edgelnn_export import build_bundle
+from edgelnn_export.parity import PARITY_TOLERANCE
+from edgelnn_profiling.runtimes import load_runtime
+from tests.test_export_looped import TARGETS, arranged, expected, made, write
 from tests.training_runs import Recorder, tiny_dataset, tiny_experiment
 
 HEAD = {"kind": "reservoir", "units": 20, "strengths": [1e-3, 1e-1, 10.0]}
@@ -49,15 +52,19 @@ def test_the_fit_is_the_ridge_of_the_textbook(readout):
             for split in ("train", "val")
         )
     targets, held_targets = (np.eye(3)[data[split].labels] for split in ("train", "val"))
-    errors = {}
+    errors, deviations = {}, {}
     for strength in HEAD["strengths"]:
         theirs = Ridge(alpha=strength * len(x) * x.var(0).mean(), solver="svd").fit(x, targets)
-        errors[strength] = float(np.square(theirs.predict(held) - held_targets).mean())
+        squared = np.square(theirs.predict(held) - held_targets).mean(1)
+        errors[strength], deviations[strength] = float(squared.mean()), float(squared.std() / len(squared) ** 0.5)
         assert fit.errors[strength] == pytest.approx(errors[strength], rel=1e-4)
         if strength == fit.strength:
             np.testing.assert_allclose(head.linear.weight.detach().numpy() / fit.scale, theirs.coef_, atol=1e-4)
-            np.testing.assert_allclose(head.linear.bias.detach().numpy() / fit.scale, theirs.intercept_, atol=1e-4)
-    assert fit.strength == min(errors, key=errors.get)
+            shift = head.linear.bias - head.linear.weight @ head.center
+            np.testing.assert_allclose(shift.detach().numpy() / fit.scale, theirs.intercept_, atol=1e-4)
+    assert max(fit.roundings.values()) < ROUNDING
+    least = min(errors, key=errors.get)
+    assert fit.strength == max(s for s in errors if errors[s] <= errors[least] + deviations[least])
     assert float(head.strength) == pytest.approx(fit.strength)
 
 
@@ -80,7 +87,7 @@ def test_every_kind_of_output_is_fitted(task, classes, output):
         answers = classifier.probabilities(torch.from_numpy(preprocessing(data["train"].images))).numpy()
     labels = data["train"].labels
     decided = answers > 0.5 if classifier.output_kind == "sigmoid" else answers.argmax(1)
-    assert (np.squeeze(decided) == labels).mean() > 0.75
+    assert (np.squeeze(decided) == labels).mean() > 0.7
 
 
 def test_a_run_of_a_reservoir_is_a_run_like_any_other(tmp_path):
@@ -169,6 +176,13 @@ PUBLISHED = {"leak": 0.1, "spectral_radius": 0.9, "input_scaling": 1.0}
 @pytest.mark.slow
 def test_rows_as_steps_read_digits(digits, tmp_path):
     assert on_digits(digits, tmp_path / "run", "rows", {}, readout="mean") > 0.93
+    run = Run.load(tmp_path / "run")
+    classifier, images = run.load_classifier().eval(), torch.from_numpy(run.preprocessing(digits["val"].images[:200]))
+    for target in TARGETS:
+        file = tmp_path / f"model.{target}"
+        file.write_bytes(write(made(classifier, target, "latency"), target))
+        found = load_runtime(file).run(arranged(images, target))
+        np.testing.assert_allclose(found, expected(classifier, images), rtol=0, atol=PARITY_TOLERANCE)
 
 
 @pytest.mark.slow

@@ -194,8 +194,8 @@ class RecurrentHead(SequenceHead):
 class ReservoirHead(AnyHead):
     """Leaky echo-state units with fixed random weights (Jaeger et al., 2007); only the read-out is fitted.
 
-    The read-out is a ridge regression in closed form, its strength the one of `strengths` with the least squared error
-    on the validation split.
+    The read-out is a ridge regression in closed form, its strength the largest of `strengths` whose squared error on
+    the validation split is within one standard error of the least, of those that float32 computes well enough.
 
     Attributes:
         units: Of the reservoir.
@@ -212,12 +212,12 @@ class ReservoirHead(AnyHead):
     kind: Literal["reservoir"] = "reservoir"
     units: Annotated[int, Field(ge=1, le=2048)] = 1000
     spectral_radius: Annotated[float, Field(gt=0.0, le=10.0)] = 0.9
-    input_scaling: Annotated[float, Field(gt=0.0, le=100.0)] = 0.1
-    leak: Annotated[float, Field(gt=0.0, le=1.0)] = 0.3
+    input_scaling: Annotated[float, Field(gt=0.0, le=100.0)] = 0.2
+    leak: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2
     sparsity: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     reservoir_seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
     strengths: Annotated[list[Annotated[float, Field(gt=0.0)]], Field(min_length=1)] = Field(
-        default_factory=lambda: [10.0**power for power in range(-8, 3)]
+        default_factory=lambda: [float(f"{digit}e{power}") for power in range(-6, 2) for digit in (1, 2, 5)]
     )
     over: Over = "time"
     together: Together | None = None

@@ -35,11 +35,13 @@ class Reservoir(nn.Module):
         recurrent_weight: (units, units) fixed.
         leak: By how much a step moves the state to its new value.
         readout: How the steps are read out.
-        linear: From what is read to the class scores; fitted in closed form.
+        center: (width,) what is read on average; subtracted first, so that large weights meet small numbers.
+        linear: From what is left to the class scores; fitted in closed form.
         strength: Of the ridge that `linear` was fitted with; 0 where it was not fitted.
         over_batch: Whether the state runs on from image to image, as in published code, by mistake.
     """
 
+    center: Tensor
     strength: Tensor
 
     def __init__(self, spec: ReservoirHead, *, steps: int, features: int, scores: int) -> None:
@@ -52,7 +54,9 @@ class Reservoir(nn.Module):
         self.leak = spec.leak
         self.readout: Readout = spec.readout
         self.over_batch = spec.over == "batch"
-        self.linear = nn.Linear(spec.units * (steps if spec.readout == "joined" else 1), scores)
+        width = spec.units * (steps if spec.readout == "joined" else 1)
+        self.register_buffer("center", torch.zeros(width))
+        self.linear = nn.Linear(width, scores)
         self.register_buffer("strength", torch.zeros(()))
 
     def states(self, sequence: Tensor) -> Tensor:
@@ -67,12 +71,12 @@ class Reservoir(nn.Module):
         return torch.stack(states, 0 if self.over_batch else 1)
 
     def read(self, sequence: Tensor) -> Tensor:
-        """Return what the linear layer reads: (n, width) of (n, steps, features)."""
+        """Return what is read out: (n, width) of (n, steps, features)."""
         return read_out(self.states(sequence), self.readout, both_directions=False)
 
     def forward(self, sequence: Tensor) -> Tensor:
         """Return class scores (n, scores) of (n, steps, features)."""
-        scores: Tensor = self.linear(self.read(sequence))
+        scores: Tensor = self.linear(self.read(sequence) - self.center)
         return scores
 
 

@@ -218,7 +218,8 @@ def _curve(start: Floats, end: Floats, along: Floats) -> Floats:
 def _draw_neurons(axes: Axes, column: _Column, layer: CfCLayer | LTCLayer) -> None:
     """Draw a column's neurons with their numbers, or one bar where they are too many, and its name above."""
     count = len(column.neurons)
-    name = "neurons, all joined with all" if column.kind == "neurons" else column.kind
+    joined = isinstance(layer, CfCLayer) or layer.is_full  # as all neurons of a layer of a CfC are
+    name = column.kind if column.kind != "neurons" or not joined else "neurons, all joined with all"
     for text, height in ((name, 1.085), (f"{count:,}", 1.04)):
         axes.text(column.x, height, text, ha="center", va="baseline", fontsize=8.5, color=INK)
     heights = list(column.y.values())

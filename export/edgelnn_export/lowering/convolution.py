@@ -11,6 +11,7 @@ from torch import nn
 from edgelnn.errors import UnsupportedModelError
 from edgelnn_export.graph_builder import GraphBuilder
 from edgelnn_export.lowering.signals import Floats
+from edgelnn_export.lowering.weights import norm_factors
 
 __all__ = ["fold_batch_norm", "lower_adaptive_pool", "lower_convolution", "lower_norm", "lower_pool"]
 
@@ -47,7 +48,7 @@ def lower_convolution(
 
 def lower_norm(builder: GraphBuilder, x: str, norm: nn.BatchNorm2d, activation: str = "none") -> str:
     """Return a map normalized, where no convolution is before it: one factor a channel, and one shift."""
-    scale, shift = _scale_and_shift(norm)
+    scale, shift = norm_factors(norm)
     return builder.conv2d(x, scale[:, None, None, None], shift, groups=len(scale), activation=activation)
 
 
@@ -106,20 +107,8 @@ def fold_batch_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d | None) -> tuple[Float
         bias = np.zeros(len(weight)) if conv.bias is None else np.asarray(conv.bias.double())
     if norm is None:
         return weight, bias
-    scale, shift = _scale_and_shift(norm)
+    scale, shift = norm_factors(norm)
     return weight * scale[:, None, None, None], bias * scale + shift
-
-
-def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Floats, Floats]:
-    """Return (channels,) each: batch norm at inference is ``(x - mean) / sqrt(var + eps) * gamma + beta``."""
-    if norm.running_mean is None or norm.running_var is None:
-        raise TypeError("got a batch norm without running statistics")
-    with torch.no_grad():
-        mean, var = np.asarray(norm.running_mean.double()), np.asarray(norm.running_var.double())
-        gamma = np.ones(len(mean)) if norm.weight is None else np.asarray(norm.weight.double())
-        beta = np.zeros(len(mean)) if norm.bias is None else np.asarray(norm.bias.double())
-    scale = gamma / np.sqrt(var + norm.eps)
-    return scale, beta - mean * scale
 
 
 def _space(builder: GraphBuilder) -> tuple[int, int]:

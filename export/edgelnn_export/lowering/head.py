@@ -49,7 +49,8 @@ def lower_head(builder: GraphBuilder, head: nn.Module, sequence: Steps, target: 
             "alone. Train it with head.over='time'."
         )
     if isinstance(head, Reservoir):
-        return _read_out(builder, lower_reservoir(builder, head, sequence), head.readout, head.linear)
+        read = lower_reservoir(builder, head, sequence, blocks=target == "tflite")
+        return read.read(builder, numbers(head.linear.weight), numbers(head.linear.bias))
     if isinstance(head, AbstractHead) and head.norm is not None:
         sequence = Steps(sequence.rows, sequence.steps, sequence.affine.followed_by(*norm_factors(head.norm)))
     if isinstance(head, Dense):

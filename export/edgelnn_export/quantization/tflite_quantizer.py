@@ -17,6 +17,7 @@ from edgelnn_export.chatter import logged_chatter
 from edgelnn_export.quantization.ranges import Calibration, find_range
 from edgelnn_export.quantization.recipe import Recipe
 from edgelnn_export.quantization.scope import REST, Operator, Place, Plan, Scheme, before_recurrence, integer_operators
+from edgelnn_export.quantization.tflite_bodies import body_operators, holds_loops, without_loops
 
 __all__ = ["plan_tflite", "quantize_tflite"]
 
@@ -136,7 +137,18 @@ def _by_scheme(model: Any, plan: Plan) -> dict[Scheme, list[str]]:
         if other in ("weight_only", "float16") and operator.size < _WORTHWHILE_WEIGHTS:
             continue
         found.setdefault(other, []).append(name)
+    _add_bodies(model, plan.get(REST), found)
     return found
+
+
+def _add_bodies(model: Any, scheme: Scheme | None, found: dict[Scheme, list[str]]) -> None:
+    """Add the products in the bodies of loops, where the recurrence is quantized."""
+    if scheme is None:
+        return
+    for graph, each in body_operators(model):
+        operator = _operator(model, graph, each)
+        if operator.kind == "product" and operator.size >= _WORTHWHILE_WEIGHTS:
+            found.setdefault(scheme, []).append(operator.outputs[0])
 
 
 def _add_rules(rules: Any, qtyping: Any, scheme: Scheme, pattern: str) -> None:
@@ -168,6 +180,9 @@ def _find_ranges(
 
     if images is None:
         raise ExportError("a static recipe needs images to calibrate on.")
+    if holds_loops(model):
+        data = without_loops(model, lambda each: _operator(model, model.subgraphs[0], each).kind == "recurrent")
+        model = _read_model(data)
     signature = model.signatureDefs[0]
     free = model.subgraphs[0].tensors[model.subgraphs[0].inputs[0]].shapeSignature
     step = _IMAGES_AT_ONCE if free is not None and free[0] == -1 else 1
