@@ -1,14 +1,13 @@
-"""Runs on an emulated board: prove models, and run each between marks that the counting plugin sees.
+"""Runs on an emulated board: run a model between marks that the counting plugin sees, and prove it.
 
-    python -m edgelnn_profiling.emulation.count_inference FORMAT N
+    python -m edgelnn_profiling.emulation.count_inference FORMAT
 
-The runtime is imported once. Each of N jobs is then a forked child of its own, in a folder of its own (0000, 0001, …
-of the current one) with a file `model`, and in `job.json` what is to be done with it. It knows nothing of the others,
-so that the count of a file does not depend on which files are counted beside it.
+The current folder holds a file `model`, and in `job.json` what is to be done with it. One process counts one file: were
+there several, memory that was given out before would move the counts of the later ones by some instructions.
 
-A child marks some single inferences, and as often nothing at all; what one costs is the difference. The inference is
-the one that is timed elsewhere (`AbstractRuntime.invoke`), on input of zeros and ones, and the golden answers are asked
-for after it, so that they cannot change what is counted. It says one JSON object a line.
+Some single inferences are marked, and as often nothing at all; what one costs is the difference. The inference is the
+one that is timed elsewhere (`AbstractRuntime.invoke`), on input of zeros and ones, and the golden answers are asked for
+after it, so that they cannot change what is counted. What comes of it is said as one JSON object.
 """
 
 from __future__ import annotations
@@ -17,8 +16,7 @@ import gc
 import json
 import os
 import sys
-import traceback
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,37 +34,16 @@ INFERENCE, NOTHING = 0, 2
 MARKER = 0x454C0000
 
 
-def main(model_format: ModelFormat, jobs: int) -> None:
-    """Answer the jobs, one after the other."""
+def main(model_format: ModelFormat) -> None:
+    """Answer the job."""
     import_runtime(model_format)
-    # A child that does nothing is a rehearsal too: it leaves this process as every other child finds it.
-    for number in range(-1, jobs):
-        child = os.fork()
-        if child == 0:
-            serve(number, model_format)
-        _, status = os.waitpid(child, 0)
-        say({"process": child, "ended": os.waitstatus_to_exitcode(status)})
-
-
-def serve(number: int, model_format: ModelFormat) -> NoReturn:
-    """Answer a job in this process, which then ends."""
+    with open("job.json", encoding="utf-8") as file:
+        job = json.load(file)
     try:
-        if number >= 0:
-            os.chdir(f"{number:04}")
-            with open("job.json", encoding="utf-8") as file:
-                job = json.load(file)
-            say(answer(job, model_format))
+        found = answer(job, model_format)
     except EdgelnnError as error:
-        say({"error": str(error)})
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
-
-
-def say(event: Mapping[str, Any]) -> None:
-    """Write one line in one piece: a child has no buffers to leave behind."""
-    os.write(1, (json.dumps(event) + "\n").encode())
+        found = {"error": str(error)}
+    sys.stdout.write(json.dumps(found) + "\n")
 
 
 def answer(job: Mapping[str, Any], model_format: ModelFormat) -> dict[str, Any]:
@@ -104,4 +81,4 @@ def mark(number: int) -> None:
 
 
 if __name__ == "__main__":
-    main("onnx" if sys.argv[1] == "onnx" else "tflite", int(sys.argv[2]))
+    main("onnx" if sys.argv[1] == "onnx" else "tflite")

@@ -1,15 +1,13 @@
-"""Processes that count on emulated boards: one for a board and a runtime, a forked child in it for every file."""
+"""Processes that count on emulated boards: one for every file, as many at a time as there are CPUs."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
 import statistics
 import subprocess
 import tempfile
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,8 +24,7 @@ from edgelnn_profiling.probe import how_it_ended
 __all__ = ["CLASSES", "Answer", "Job", "answer_jobs"]
 
 CLASSES = ("integer", "simd_fp", "load", "store", "branch", "other")
-_REGION = re.compile(r"^region (\d+) process=(\d+) all=(\d+)((?: \w+=\d+)*)$", re.MULTILINE)
-FEWEST_TO_SHARE = 4
+_REGION = re.compile(r"^region (\d+) all=(\d+)((?: \w+=\d+)*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ def answer_jobs(
     listener: Callable[[Job], None] = lambda job: None,
     at_once: int | None = None,
 ) -> list[Answer]:
-    """Return an answer to each job, in their order; how they are spread over processes does not change it.
+    """Return an answer to each job, in their order; each is the same as by itself.
 
     Args:
         boards: The emulated boards.
@@ -91,126 +88,55 @@ def answer_jobs(
     plugin = built_plugin(boards.workshop)
     staged = {board: boards.staged_packages(board) for board in sorted({job.board for job in jobs})}
     workers = at_once or len(os.sched_getaffinity(0))
-    answers: dict[int, Answer] = {}
 
-    def run(numbers: Sequence[int]) -> None:
-        group = [jobs[number] for number in numbers]
-        found = _run_group(boards, group, plugin, staged[group[0].board], timeout_s, listener)
-        answers.update(zip(numbers, found, strict=True))
+    def run(job: Job) -> Answer:
+        answer = _run(boards, job, plugin, staged[job.board], timeout_s)
+        listener(job)
+        return answer
 
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(run, _groups(jobs, workers)))
-    return [answers[number] for number in range(len(jobs))]
+        return list(pool.map(run, jobs))
 
 
-def _groups(jobs: Sequence[Job], workers: int) -> list[list[int]]:
-    """Return the numbers of the jobs that share a process: of one board, site and format; shared out where many."""
-    alike: dict[tuple[str, str, str], list[int]] = {}
-    for number, job in enumerate(jobs):
-        alike.setdefault((job.board, job.site, job.format), []).append(number)
-    groups = list(alike.values())
-    while groups and len(groups) < workers:
-        largest = max(groups, key=len)
-        if len(largest) < FEWEST_TO_SHARE:
-            break
-        groups.remove(largest)
-        groups += [largest[::2], largest[1::2]]
-    return sorted(groups, key=len, reverse=True)
-
-
-def _run_group(
-    boards: BoardsFolder,
-    jobs: Sequence[Job],
-    plugin: Path,
-    packages: Path,
-    timeout_s: float,
-    listener: Callable[[Job], None],
-) -> list[Answer]:
-    board, site = jobs[0].board, jobs[0].site
+def _run(boards: BoardsFolder, job: Job, plugin: Path, packages: Path, timeout_s: float) -> Answer:
     with tempfile.TemporaryDirectory(prefix="edgelnn-count-") as folder:
         counts = Path(folder) / "counts.txt"
-        for number, job in enumerate(jobs):
-            home = Path(folder) / f"{number:04}"
-            home.mkdir()
-            (home / "model").symlink_to(job.model.absolute())
-            (home / "job.json").write_text(json.dumps({"golden": job.golden}), encoding="utf-8")
+        # A short name in the current folder: a long one would be counted, a little, where the runtime copies it.
+        (Path(folder) / "model").symlink_to(job.model.absolute())
+        (Path(folder) / "job.json").write_text(json.dumps({"golden": job.golden}), encoding="utf-8")
         environment = {
-            **boards.environment(board),
-            "PYTHONPATH": f"{boards.packages(board, site)}:{packages}",
+            **boards.environment(job.board),
+            "PYTHONPATH": f"{boards.packages(job.board, job.site)}:{packages}",
             "QEMU_PLUGIN": f"{plugin},out={counts}",
         }
         module = "edgelnn_profiling.emulation.count_inference"
-        command = [*boards.command(board), "-P", "-m", module, jobs[0].format, str(len(jobs))]
-        heard, said, ended = _listen(command, folder, environment, timeout_s, jobs, listener)
-        regions = _read_regions(counts.read_text(encoding="ascii") if counts.exists() else "")
-    answers = [_answer(each, regions) for each in heard]
-    # What comes after the process's own end is unanswered because of it.
-    return answers + [Answer({}, error=f"the emulated {board} {ended}{said}")] * (len(jobs) - len(answers))
-
-
-def _listen(
-    command: Sequence[str],
-    folder: str,
-    environment: Mapping[str, str],
-    timeout_s: float,
-    jobs: Sequence[Job],
-    listener: Callable[[Job], None],
-) -> tuple[list[dict[str, Any]], str, str]:
-    """Return what was said of each job that came to an end, the last line of complaint, and how the process ended."""
-    heard: list[dict[str, Any]] = []
-    current: dict[str, Any] = {}
-    rehearsed = False
-    timed_out = threading.Event()
-    with tempfile.TemporaryFile() as complaints:
+        # Without -P this folder would be searched for modules, and its entries come in another order each time.
+        command = [*boards.command(job.board), "-P", "-m", module, job.format]
         try:
-            process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=complaints, env=dict(environment), cwd=folder
+            done = subprocess.run(
+                command, capture_output=True, cwd=folder, env=environment, timeout=timeout_s, check=False
             )
+        except subprocess.TimeoutExpired:
+            return Answer({}, error=f"it took longer than {timeout_s:g} s; given up")
         except OSError as error:
             raise ProfileError(f"cannot start {command[0]}: {error.strerror}.") from error
-
-        def give_up() -> None:
-            timed_out.set()
-            process.kill()
-
-        timer = threading.Timer(timeout_s, give_up)
-        with process, process.stdout or io.BytesIO() as lines:
-            timer.start()
-            try:
-                for line in lines:
-                    try:
-                        event = json.loads(line)
-                    except ValueError:
-                        break  # a process that was killed while writing
-                    current |= event
-                    if "ended" in event:
-                        if rehearsed:
-                            heard.append(current)
-                            listener(jobs[len(heard) - 1])
-                        rehearsed, current = True, {}
-                lines.close()
-                code = process.wait()
-            except BaseException:
-                process.kill()
-                raise
-            finally:
-                timer.cancel()
-        complaints.seek(0)
-        words = complaints.read().decode("utf-8", "replace").strip().splitlines()
-    said = f": {words[-1].strip()[:300]}" if words else ""
-    for each in heard:
-        each["said"] = said
-    ended = f"took longer than {timeout_s:g} s; given up" if timed_out.is_set() else how_it_ended(code)
-    return heard, "" if timed_out.is_set() else said, ended
-
-
-def _answer(heard: Mapping[str, Any], regions: Mapping[tuple[int, int], list[dict[str, int]]]) -> Answer:
+        text = counts.read_text(encoding="ascii") if counts.exists() else ""
+    if done.returncode != 0:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        return Answer(
+            {}, error=f"it {how_it_ended(done.returncode)}" + (f": {lines[-1].strip()[:300]}" if lines else "")
+        )
+    try:
+        heard = json.loads(done.stdout.splitlines()[-1])
+    except (ValueError, IndexError) as error:
+        raise ProfileError(f"the emulated {job.board} answered what cannot be understood: {error}.") from error
     if "error" in heard:
         return Answer({}, error=str(heard["error"]))
-    if heard["ended"] != 0:
-        return Answer({}, error=f"it {how_it_ended(heard['ended'])}{heard['said']}")
-    inference = regions.get((heard["process"], INFERENCE), [])[-REGIONS:]
-    nothing = regions.get((heard["process"], NOTHING), [])[-REGIONS:]
+    return _answer(heard, _read_regions(text))
+
+
+def _answer(heard: Mapping[str, Any], regions: Mapping[int, list[dict[str, int]]]) -> Answer:
+    inference, nothing = (regions.get(number, [])[-REGIONS:] for number in (INFERENCE, NOTHING))
     if len(inference) < REGIONS or len(nothing) < REGIONS:
         raise ProfileError(
             "the counting plugin did not count: QEMU's user-mode emulator must load plugins (4.2 to 8.2)."
@@ -226,17 +152,17 @@ def _middle(regions: Sequence[dict[str, int]]) -> dict[str, int]:
     return next(region for region in regions if region["all"] == middle)
 
 
-def _read_regions(text: str) -> dict[tuple[int, int], list[dict[str, int]]]:
-    """Return the counts of each process and region, in their order.
+def _read_regions(text: str) -> dict[int, list[dict[str, int]]]:
+    """Return the counts of each region, in their order.
 
-    >>> _read_regions("region 2 process=7 all=12 integer=10 simd_fp=2")
-    {(7, 2): [{'all': 12, 'integer': 10, 'simd_fp': 2}]}
+    >>> _read_regions("region 2 all=12 integer=10 simd_fp=2")
+    {2: [{'all': 12, 'integer': 10, 'simd_fp': 2}]}
     """
-    found: dict[tuple[int, int], list[dict[str, int]]] = {}
-    for number, process, total, rest in _REGION.findall(text):
+    found: dict[int, list[dict[str, int]]] = {}
+    for number, total, rest in _REGION.findall(text):
         counts = {"all": int(total)}
         for word in rest.split():
             name, _, value = word.partition("=")
             counts[name] = int(value)
-        found.setdefault((int(process), int(number)), []).append(counts)
+        found.setdefault(int(number), []).append(counts)
     return found

@@ -6,9 +6,9 @@
  * The program marks a region by two system calls that fail and do nothing else: getpgid(0x454c0000 + n) with an even n
  * up to 65534 where it begins and n + 1 where it ends. Then a line is appended to `out` (standard error unless given):
  *
- *   region N process=N all=N integer=N simd_fp=N load=N store=N branch=N other=N
+ *   region N all=N integer=N simd_fp=N load=N store=N branch=N other=N
  *
- * A forked child goes on counting for itself. Counts are exact and repeatable for one thread, and by class for A64
+ * Counts are exact and repeatable for one thread, and by class for A64
  * alone. They are not a time: there are no caches and no pipeline here.
  *
  * With `check=on`, which is slow, every access to memory is held against the class of the instruction that makes it; at
@@ -24,7 +24,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "a64_classes.h"
 
@@ -109,8 +108,7 @@ static void called(plugin_id id, unsigned cpu, int64_t number, uint64_t a1, uint
         memcpy(by_class_before, by_class, sizeof by_class);
         return;
     }
-    fprintf(out, "region %llu process=%ld all=%llu", (unsigned long long)(mark - 1), (long)getpid(),
-            (unsigned long long)(all - all_before));
+    fprintf(out, "region %llu all=%llu", (unsigned long long)(mark - 1), (unsigned long long)(all - all_before));
     for (int k = 0; is_a64 && k < CLASSES; k++)
         fprintf(out, " %s=%llu", class_names[k], (unsigned long long)(by_class[k] - by_class_before[k]));
     fprintf(out, "\n");
