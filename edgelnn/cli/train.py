@@ -45,11 +45,15 @@ def train(
     ] = 1,
     folds: Annotated[
         int | None,
-        typer.Option("--folds", min=2, max=1000, metavar="K", help="Cross-validate over K folds of train and val."),
+        typer.Option(
+            "--folds", min=2, max=1000, metavar="K", help="Train on K folds of train and val; report mean ± sd."
+        ),
     ] = None,
     repeats: Annotated[
         int | None,
-        typer.Option("--repeats", min=1, max=1000, metavar="N", help="Train on N draws of the splits."),
+        typer.Option(
+            "--repeats", min=1, max=1000, metavar="N", help="Train on N draws of the splits; report mean ± sd."
+        ),
     ] = None,
     begin: Annotated[
         Path | None,
@@ -202,7 +206,8 @@ def _report(runs: Sequence[Run], *, json: bool, series: bool) -> None:
         title = f"test split, {test.images} images"
         show(*metrics_tables(test, title=title, validation=runs[0].metrics["val"]))
     else:
-        show(*summary_tables(runs))
+        validation, test = summary_tables(runs)
+        show(validation, "", test)
     if images_together(runs[0].experiment.head) is None:
         next_step("export", runs[0].folder, "--quantize")
     else:
