@@ -206,8 +206,8 @@ def _report(runs: Sequence[Run], *, json: bool, series: bool) -> None:
         title = f"test split, {test.images} images"
         show(*metrics_tables(test, title=title, validation=runs[0].metrics["val"]))
     else:
-        validation, test = summary_tables(runs)
-        show(validation, "", test)
+        first, second = summary_tables(runs)
+        show(first, "", second)
     if images_together(runs[0].experiment.head) is None:
         next_step("export", runs[0].folder, "--quantize")
     else:
