@@ -186,7 +186,7 @@ def test_a_job_that_fails_is_told_and_costs_no_other(done, tmp_path: Path) -> No
     assert outcome.json["missing"] == ["safipatel-dnn-1"]
     assert "damaged or not safetensors" in outcome.json["failures"]["safipatel-dnn-1"]
     assert outcome.json["rows"][0]["seeds"] == [0]
-    assert "1 trainings are missing" in (folder / "page.html").read_text("utf-8")
+    assert "Not finished: safipatel-dnn-1." in (folder / "page.html").read_text("utf-8")
 
 
 def test_answers_of_other_weights_are_not_taken_for_a_runs_own(done, tmp_path: Path) -> None:

@@ -179,7 +179,9 @@ def _report(found: Reproduction) -> None:
     columns = [Column("model"), Column("parameters", number=True, spare=5)]
     for title in ("AUC", "accuracy", f"F1 ({found.f1_class})"):
         columns += [Column(title, number=True), Column("published", number=True)]
-    title = f"test split of {found.data.get('name', 'nothing yet')}, mean ± sd of {len(found.plan.seeds)} trainings"
+    several = len(found.plan.seeds)
+    of = f", mean ± sd of {several} trainings" if several > 1 else ", one training"
+    title = f"test split of {found.data.get('name', 'nothing yet')}{of}"
     show(build_table([*columns, Column("training", number=True, spare=4)], rows, title=title))
     for row in found.rows:
         for one in row.comparisons:

@@ -43,7 +43,7 @@ def _blocks(found: Reproduction) -> list[Block]:
     if plan.changes:
         blocks.append(Text(f"Not the published protocol: {'; '.join(plan.changes)}.", warning=True))
     if found.missing:
-        blocks.append(Text(f"{len(found.missing)} trainings are missing: {', '.join(found.missing)}.", warning=True))
+        blocks.append(Text(f"Not finished: {', '.join(found.missing)}.", warning=True))
     if not found.rows:
         return [*blocks, Text("No training is finished yet.")]
     if found.data["synthetic"]:
@@ -74,9 +74,10 @@ def _blocks(found: Reproduction) -> list[Block]:
 def _data_in_words(found: Reproduction) -> str:
     data, seeds = found.data, found.plan.seeds
     counts = "/".join(f"{data['images'][split]:,}" for split in ("train", "val", "test"))
+    seeded = f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
     return (
-        f"Trained on {data['name']}, {counts} images for training, validation and test; seeds {seeds[0]} to "
-        f"{seeds[-1]}. Figures are those of the test split, which nothing was chosen by."
+        f"Trained on {data['name']}, {counts} images for training, validation and test; {seeded}. Figures are those of "
+        "the test split, which nothing was chosen by."
     )
 
 
@@ -102,7 +103,7 @@ def _size_grid(found: Reproduction) -> Grid:
     for row in found.rows:
         counts, expected = row.parameters, row.published_parameters
         told = NOTHING if expected is None else f"{expected:,}"
-        differs = "" if expected in (None, counts["trainable"]) else " (differs)"
+        differs = "" if expected in (None, counts["trainable"]) else f" ({row.counted_for or 'differs'})"
         seconds = sum(row.training_s) / len(row.training_s)
         epochs = sorted(row.epochs)
         rows.append(

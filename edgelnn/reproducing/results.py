@@ -19,7 +19,7 @@ from edgelnn.reproducing.verdicts import Comparison, Measured, compare_with_publ
 from edgelnn.run import METRICS, Run
 from edgelnn.training.bootstrap import resample_weights, weighted_auc
 from edgelnn.training.experiment import Experiment
-from edgelnn.training.reference import Published
+from edgelnn.training.reference import Published, Reference
 
 __all__ = ["Reproduction", "Row", "gather"]
 
@@ -39,6 +39,7 @@ class Row:
         seeds: Of the trainings that are finished.
         parameters: ``trainable``, ``stored`` and ``active``.
         published_parameters: Trainable ones, as published.
+        counted_for: What that number is for, where that is not what was trained on; else empty.
         measured: By figure: ``auc``, ``accuracy``, ``f1``.
         epochs: Trained, in each training.
         training_s: Time that each training took.
@@ -55,6 +56,7 @@ class Row:
     seeds: tuple[int, ...]
     parameters: Mapping[str, int]
     published_parameters: int | None
+    counted_for: str
     measured: Mapping[str, Measured]
     epochs: tuple[int, ...]
     training_s: tuple[float, ...]
@@ -164,6 +166,7 @@ def _row(experiment: Experiment, finished: Sequence[tuple[Run, Predictions]], f1
         seeds=tuple(run.experiment.training.seed for run in runs),
         parameters=dict(runs[0].environment["model"]["parameters"]),
         published_parameters=reference.parameters,
+        counted_for=_counted_for(reference, runs[0]),
         measured=measured,
         epochs=tuple(len(run.history) for run in runs),
         training_s=tuple(float(run.environment["training_s"]) for run in runs),
@@ -171,6 +174,14 @@ def _row(experiment: Experiment, finished: Sequence[tuple[Run, Predictions]], f1
         elsewhere=tuple(entry for entry in reference.published if entry.data != experiment.data.name),
         comparisons=() if usable is None else compare_with_published(measured, usable, images=images),
     )
+
+
+def _counted_for(reference: Reference, run: Run) -> str:
+    """Return the images and classes that a published number of parameters is for, where the run has others."""
+    images = reference.images
+    if images is None or (tuple(images.shape), images.classes) == (run.image_shape, len(run.class_names)):
+        return ""
+    return f"{'×'.join(map(str, images.shape))}, {images.classes} classes"
 
 
 MEAN_F1 = "mean over classes"
