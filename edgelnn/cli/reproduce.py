@@ -106,14 +106,18 @@ def _list(*, json: bool) -> None:
 
 
 def _get_data(plan: Plan) -> None:
-    """Download what is needed, once, before jobs look for it."""
+    """Download data and weights that are needed, once, before jobs look for them."""
     from edgelnn.cli.progress import loading_progress
+    from edgelnn.models.pretrained import find_pretrained
     from edgelnn.training import load_experiment_dataset
 
     specs = {(data.name, data.size, data.root): data for data in (each.data for each in plan.experiments)}
     for data in specs.values():
         with loading_progress(data.name) as progress:
             load_experiment_dataset(data, progress=progress)
+    for each in plan.experiments:
+        with loading_progress(f"weights of {each.name}") as progress:
+            find_pretrained(each.model, progress=progress)
 
 
 def _work(plan: Plan, cluster: Cluster) -> list[Outcome]:
