@@ -33,6 +33,8 @@ HEADS = [
     {"kind": "ltc", "units": 8},
     {"kind": "lstm", "units": 6, "layers": 2, "bidirectional": True},
     {"kind": "gru", "units": 6},
+    {"kind": "rnn", "units": [6, 5], "readout": "mean", "readout_activation": "relu"},
+    {"kind": "ltc", "units": 8, "wiring": "random", "readout_dropout": 0.1},
     {"kind": "dense", "widths": [12, 6], "dropout": 0.2},
 ]
 
@@ -368,3 +370,17 @@ def test_on_real_images_a_tuned_network_is_nearer_to_its_static_files(tmp_path, 
                 apart[candidate.format].append(distance(model, file))
                 assert auc(run, model, dataset, "test") - auc(run, file, dataset, "test") < 0.01
     assert all(after < before for before, after in apart.values()), apart
+
+
+@pytest.mark.parametrize(
+    ("head", "named"),
+    [
+        ({"kind": "reservoir", "units": 6}, "head.kind='reservoir'"),
+        ({"kind": "lstm", "units": 6, "over": "batch", "together": 8}, "head.over='batch'"),
+        ({"kind": "cfc", "units": 8, "batch_norm": True}, "head.batch_norm"),
+        ({"kind": "dense", "widths": [6], "readout": "mean", "mean_of": "hidden"}, "head.mean_of='hidden'"),
+    ],
+)
+def test_heads_whose_files_hold_other_numbers_are_refused(head, named):
+    with pytest.raises(ConfigError, match=f"training.quantization_aware: got {named}"):
+        FakeQuantization(classifier_with(head))
