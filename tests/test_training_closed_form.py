@@ -13,13 +13,12 @@ import torch
 from sklearn.linear_model import Ridge
 
 from edgelnn.data.dataset import Split
-from edgelnn.errors import ConfigError, TrainingError, TrainingInterrupted
+from edgelnn.errors import ConfigError, TrainingError, TrainingInterrupted, UnsupportedModelError
 from edgelnn.models import build_classifier
 from edgelnn.preprocessing import Preprocessing
 from edgelnn.run import Run
 from edgelnn.training import Experiment, train
 from edgelnn.training.closed_form import ROUNDING, fit_readout
-from edgelnn_export import build_bundle
 from edgelnn_export.parity import PARITY_TOLERANCE
 from edgelnn_profiling.runtimes import load_runtime
 from tests.test_export_looped import TARGETS, arranged, expected, made, write
@@ -199,5 +198,5 @@ def test_the_published_reservoir_and_what_became_of_it(digits, tmp_path):
     assert alone > 0.88
     run = Run.load(tmp_path / "mixed")
     assert "recurring over batches of 10000 images" in run.environment["model"]["architecture"]
-    with pytest.raises(Exception, match="answer depends on which images come together"):
-        build_bundle(run, tmp_path / "bundle")
+    with pytest.raises(UnsupportedModelError, match="answer depends on which images come together"):
+        made(run.load_classifier(), "onnx", "latency")
