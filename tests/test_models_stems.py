@@ -45,6 +45,21 @@ def test_crnets_map_is_brought_to_the_sizes_of_its_heads(size: tuple[int, int, i
     assert trainable(stem) == 549_986 - (21_632 * 2 + 2) + 128 * channels * 9 + channels
 
 
+def test_a_published_liquid_head_of_crnet_has_its_published_count() -> None:
+    neurons = {"inter": 12, "command": 6, "motor": 1}
+    synapses = {"sensory_fanout": 6, "inter_fanout": 4, "recurrent_command_synapses": 6, "motor_fanin": 6}
+    spec = ModelSpec.model_validate(
+        {
+            "stem": {"kind": "crnet", "resize": {"channels": 4, "height": 8, "width": 8}},
+            "scan": {"kind": "rows"},
+            "head": {"kind": "ltc", "wiring": "ncp", "ncp": {**neurons, **synapses}, "readout": "joined"},
+        }
+    )
+    classifier = build_classifier(spec, image_shape=(224, 224, 3), task="binary-class", classes=2)
+    assert count_parameters(classifier).trainable == 515_349
+    assert count_parameters(classifier.head).trainable == 3_999 + 8 * 2 + 2
+
+
 layers = st.fixed_dictionaries(
     {
         "channels": st.integers(1, 4),
