@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import tempfile
@@ -101,8 +102,8 @@ def answer_jobs(
 def _run(boards: BoardsFolder, job: Job, plugin: Path, packages: Path, timeout_s: float) -> Answer:
     with tempfile.TemporaryDirectory(prefix="edgelnn-count-") as folder:
         counts = Path(folder) / "counts.txt"
-        # A short name in the current folder: a long one would be counted, a little, where the runtime copies it.
-        (Path(folder) / "model").symlink_to(job.model.absolute())
+        # A copy, not a link: ONNX Runtime finds out where that leads, and the length of the path would be counted.
+        shutil.copyfile(job.model, Path(folder) / "model")
         (Path(folder) / "job.json").write_text(json.dumps({"golden": job.golden}), encoding="utf-8")
         environment = {
             **boards.environment(job.board),
