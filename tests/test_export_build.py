@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from edgelnn_export import trial as trial_module
 from edgelnn_export.bundle_readme import compose_readme
 from edgelnn_export.costs import CostMeter
 from edgelnn_export.making import Maker
-from edgelnn_export.parity import answer, ask, reason_to_reject
+from edgelnn_export.parity import Judge, answer, ask, reason_to_reject
 from edgelnn_export.quantization import RECIPES
 from edgelnn_profiling import load_runtime
 from tests.helpers import files_under
@@ -442,3 +443,15 @@ def test_manifest_of_a_real_export_survives_the_round_trip(full):
     text = (full.folder / "manifest.json").read_text()
     assert Manifest.from_json(text).to_json() == text
     assert load_dataset("phantoms").class_names == full.manifest.class_names
+
+
+def test_a_tolerance_grows_with_the_models_own_rounding_and_no_further(tiny_run: Run) -> None:
+    dataset, classifier = tiny_run.load_dataset(), tiny_run.load_classifier()
+    judge = Judge.appoint(classifier, dataset, tiny_run.preprocessing, input_type="uint8")
+    assert judge.at_least(1e-5) == 1e-5
+    own = judge.at_least(1e-9) / 4
+    assert 2.5e-10 < own <= 2.5e-9
+    golden = (judge.golden[0], judge.golden[1] + np.float32(5e-6))
+    assert replace(judge, golden=golden).at_least(1e-5) == pytest.approx(2e-5, rel=0.1)
+    golden = (judge.golden[0], judge.golden[1] + np.float32(0.1))
+    assert replace(judge, golden=golden).at_least(1e-5) == pytest.approx(1e-4)

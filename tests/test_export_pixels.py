@@ -20,6 +20,7 @@ from edgelnn.preprocessing import Layout, Preprocessing
 from edgelnn.run import Run
 from edgelnn_export import build_bundle
 from edgelnn_export.graph_builder import GraphBuilder
+from edgelnn_export.inspection import inspect_model
 from edgelnn_export.lowering import Target, lower
 from edgelnn_export.onnx_model import write_onnx
 from edgelnn_export.reference_evaluator import evaluate
@@ -66,6 +67,7 @@ def test_pixels_give_what_numbers_made_of_them_gave(
     file.write_bytes(write_onnx(graph) if target == "onnx" else write_tflite(graph))
     runtime = load_runtime(file)
     assert runtime.input.dtype == "uint8"
+    assert not inspect_model(file).holds_integers
     np.testing.assert_allclose(runtime.run(raw(images, layout)), wanted, atol=1e-6, rtol=0)
 
 

@@ -12,13 +12,16 @@ import pytest
 from edgelnn.data.dataset import Split
 from edgelnn.errors import ConfigError, ExportError
 from edgelnn.manifest import Rejected, Tensor, Variant
+from edgelnn.models import ModelSpec, build_classifier
 from edgelnn_export.chatter import logged_chatter
 from edgelnn_export.graph_builder import GraphBuilder
 from edgelnn_export.inspection import inspect_model
+from edgelnn_export.lowering import lower
 from edgelnn_export.onnx_model import write_onnx
 from edgelnn_export.quantization import FLOAT32, RECIPES, choose_candidates
 from edgelnn_export.quantization.choice import recommend
 from edgelnn_export.quantization.onnx_quantizer import quantize_onnx
+from edgelnn_export.quantization.onnx_storage import stored_weights
 from edgelnn_export.quantization.onnx_thin import pool_before_rectifying, thin_convolutions
 from edgelnn_export.quantization.scope import Operator, before_recurrence
 from edgelnn_export.quantization.tflite_quantizer import quantize_tflite
@@ -242,6 +245,16 @@ def test_a_network_without_recurrence_is_quantized_to_its_scores(model_format):
     x = inputs(20, layout, seed=2)
     assert np.abs(load_runtime(q).run(x) - load_runtime(data).run(x)).max() < 0.05
     assert len(np.unique(load_runtime(q).run(x))) > 30  # probabilities are not rounded to 1/256
+
+
+def test_the_core_of_an_ltc_is_not_stored_in_eight_bits():
+    """Its numbers stand millions of times apart in one row: rounded together, the synapses would be gone."""
+    spec = ModelSpec.model_validate({"head": {"kind": "ltc", "units": 14}})
+    model = build_classifier(spec, image_shape=(8, 8, 1), task="multi-class", classes=4, seed=3).eval()
+    data = write_onnx(lower(model, layout="channels_first", target="onnx"))
+    loaded = onnx.load_from_string(data)
+    (core,) = [node for node in loaded.graph.node if node.op_type == "GRU"]
+    assert not stored_weights(loaded).keys() & set(core.input)
 
 
 @pytest.mark.parametrize("last", ["pool", "other reader", "output"])

@@ -7,6 +7,7 @@ cannot; they are judged on the validation split by the AUC they lose, and by how
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_AUC_DROP", "PARITY_TOLERANCE", "Answers", "Judge", "answer", "ask", "reason_to_reject"]
 
 PARITY_TOLERANCE: Final = 1e-5
+_OWN_ROUNDING: Final = 4
 MAX_AUC_DROP: Final = 0.02
 _NOISE_IMAGES: Final = 16
 _NOISE_SEED: Final = 1
@@ -107,6 +109,23 @@ class Judge:
             ask(classifier, dataset["val"].images, preprocessing),
             threshold,
         )
+
+    def at_least(self, tolerance: float) -> float:
+        """Return a tolerance, or four times what PyTorch's own answers owe to float32 where that is more.
+
+        A deep network's probabilities depend on the order in which numbers are added; no two programs agree to more. It
+        is ten times the tolerance at the most.
+        """
+        import torch
+
+        exact = copy.deepcopy(self.classifier).double()
+        exact.eval()
+        images, answers = self.golden
+        float32 = replace(self.preprocessing, input_type="float32")
+        with torch.no_grad():
+            found = exact.probabilities(torch.from_numpy(float32(images)).double()).numpy()
+        rounding = float(np.abs(found - answers).max())
+        return max(tolerance, min(_OWN_ROUNDING * rounding, 10 * tolerance))
 
     @cached_property
     def validation_figures(self) -> dict[str, float]:

@@ -115,6 +115,8 @@ class _Scope:
             node = self.producers.get(name)
             if node is None or name in self.constants or not self.only_converts(node):
                 break
+            if node.op_type == "Cast" and node.input[0] not in self.constants and node.input[0] not in self.producers:
+                break  # pixels become numbers: nothing was quantized
             converted = converted or node.op_type in ("DequantizeLinear", "Cast")
             name = node.input[0]
         return name, converted
