@@ -108,7 +108,12 @@ def main() -> int:
         if options.once:
             return 0
         again = count(dict(reversed(files.items())), boards)
-    differing = [f"{key} on {board}" for board in boards for key in files if counts[board][key] != again[board][key]]
+    differing = [
+        f"{key} on {board} by {100 * abs(again[board][key].total / counts[board][key].total - 1):.3f} %"
+        for board in boards
+        for key in files
+        if counts[board][key] != again[board][key]
+    ]
     if differing:
         print(f"counts differ from run to run: {', '.join(differing)}", file=sys.stderr)
         return 1

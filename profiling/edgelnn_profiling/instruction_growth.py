@@ -1,6 +1,6 @@
 """Compare counts of instructions: which grew, where, in which class and by how much.
 
-Counts do not vary from run to run, so there are no statistics. Two roots of boards that were made at different times
+Counts hardly vary from run to run, so there are no statistics. Two roots of boards that were made at different times
 differ by some 0.04 %, as memory is laid out differently.
 """
 
