@@ -3,7 +3,7 @@
 The model runs on the runtimes' own aarch64 builds under QEMU's user-mode emulation, with the kernels that they choose
 for that board's CPU. There are no caches and no pipeline, so counts rank files that are alike and find what grew; they
 do not tell milliseconds. ONNX Runtime looks for memory anew in each inference, so that the median of its inferences
-moves by some hundredths of a percent from run to run now and then; the others repeat to the last instruction.
+moves from run to run now and then (0.16 % was the most seen); the others repeat to the last instruction.
 """
 
 from __future__ import annotations
