@@ -15,7 +15,25 @@ from edgelnn.errors import ConfigError, ProfileError
 if TYPE_CHECKING:
     from edgelnn_profiling.instruction_report import InstructionReport
 
-__all__ = ["profile_emulated", "show_instructions"]
+__all__ = ["instruction_files", "profile_emulated", "show_instructions"]
+
+
+def instruction_files(
+    *, json: str | None, csv: str | None, markdown: str | None, html: str | None, force: bool
+) -> ReportFiles[InstructionReport]:
+    """Return the files that a report of instructions is written to, having seen that they can be."""
+    from edgelnn_profiling.writers.instruction_page import write_instruction_html
+    from edgelnn_profiling.writers.instruction_tables import write_instruction_csv, write_instruction_markdown
+
+    return ReportFiles(
+        [
+            (json, lambda report: report.to_json()),
+            (csv, write_instruction_csv),
+            (markdown, write_instruction_markdown),
+            (html, write_instruction_html),
+        ],
+        force=force,
+    )
 
 
 def show_instructions(report: InstructionReport, *, tables: bool = True) -> None:
@@ -62,27 +80,14 @@ def profile_emulated(
     from edgelnn_profiling.emulation.boards_folder import boards_folder
     from edgelnn_profiling.instruction_report import count_bundle
     from edgelnn_profiling.instructions import check_board
-    from edgelnn_profiling.writers.instruction_page import write_instruction_html
-    from edgelnn_profiling.writers.instruction_tables import (
-        failures_of,
-        write_instruction_csv,
-        write_instruction_markdown,
-    )
+    from edgelnn_profiling.writers.instruction_tables import failures_of
 
     given = [name for name, there in refused if there]
     if given:
         raise ConfigError(f"got {', '.join(given)} with --emulate, which counts instructions and measures no time.")
     check_board(*boards)
 
-    files: ReportFiles[InstructionReport] = ReportFiles(
-        [
-            (json, lambda report: report.to_json()),
-            (csv, write_instruction_csv),
-            (markdown, write_instruction_markdown),
-            (html, write_instruction_html),
-        ],
-        force=force,
-    )
+    files = instruction_files(json=json, csv=csv, markdown=markdown, html=html, force=force)
     set_up_boards(boards_folder(), boards, yes=False)
     with shown_progress("counting") as listener:
         report = count_bundle(target, cast("Sequence[Board]", boards), listener, variants=variants)

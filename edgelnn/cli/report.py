@@ -63,21 +63,10 @@ def _times_again(
 def _instructions_again(
     text: bytes, *, json: str | None, csv: str | None, markdown: str | None, html: str | None, force: bool
 ) -> None:
-    from edgelnn.cli.profile_emulated import show_instructions
-    from edgelnn.cli.report_files import ReportFiles
+    from edgelnn.cli.profile_emulated import instruction_files, show_instructions
     from edgelnn_profiling.instruction_report import InstructionReport
-    from edgelnn_profiling.writers.instruction_page import write_instruction_html
-    from edgelnn_profiling.writers.instruction_tables import write_instruction_csv, write_instruction_markdown
 
-    files: ReportFiles[InstructionReport] = ReportFiles(
-        [
-            (json, lambda report: report.to_json()),
-            (csv, write_instruction_csv),
-            (markdown, write_instruction_markdown),
-            (html, write_instruction_html),
-        ],
-        force=force,
-    )
+    files = instruction_files(json=json, csv=csv, markdown=markdown, html=html, force=force)
     found = InstructionReport.from_json(text)
     files.write(found)
     show_instructions(found, tables=not files.on_stdout)
