@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from edgelnn.errors import ConfigError
+from edgelnn.training.allocator import freed_memory_kept
 
 __all__ = ["computing", "find_device"]
 
@@ -61,7 +62,8 @@ def computing(device: torch.device, threads: int | None) -> Iterator[int]:
     try:
         if threads is not None:
             torch.set_num_threads(threads)
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if torch.cuda.is_available() else []):
+        devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
+        with torch.random.fork_rng(devices=devices), freed_memory_kept():
             yield torch.get_num_threads()
     finally:
         torch.set_num_threads(threads_before)
