@@ -113,7 +113,8 @@ def conclude(variants: Sequence[Variant], recommended: Variant, costs: Mapping[s
         cheaper = [each.name for each in quantized if costs and costs[each.name] < costs[recommended.name]]
         if cheaper or not costs:
             better = " and ".join(cheaper) or "what is smaller"
-            return f"{recommended.name} is recommended: {better} decides otherwise too often on the validation split."
+            decide = "decide" if len(cheaper) > 1 else "decides"
+            return f"{recommended.name} is recommended: {better} {decide} otherwise too often on the validation split."
         return f"float32 is the best there is: {recommended.name}. Quantized files are smaller, but cost no less."
     float32 = next(each for each in variants if each.format == recommended.format and each.recipe == "float32")
     size = f"{recommended.size_bytes / float32.size_bytes:.2f} of the bytes"
