@@ -37,6 +37,7 @@ from edgelnn.reproducing.progress import share_done
 from edgelnn.reproducing.verdicts import Measured, published_for
 from edgelnn.run import Run
 from edgelnn.training import format_experiment, load_experiment
+from edgelnn.training.data_specification import RepeatSpec
 from edgelnn.training.reference import Published
 from tests.helpers import assert_one_clear_line, files_under, run_cli
 
@@ -78,6 +79,36 @@ def test_a_plan_has_every_model_once_before_any_again(tmp_path: Path) -> None:
     assert planned.jobs[5].experiment.training.seed == 1
     assert planned.changes == ()
     assert planned.command == "edgelnn reproduce medmnist3d-ltc --seeds 3 --only exp5n2 --only 'LiqExp1*'"
+
+
+def test_a_system_published_over_several_splits_draws_them_anew(tmp_path: Path) -> None:
+    planned = plan_reproduction(find_system("crnet-ncp"), tmp_path, only=["crnet-fc1"])
+    assert [job.name for job in planned.jobs] == [f"crnet-fc1-{seed}" for seed in range(7)]
+    assert [job.experiment.data.resplit for job in planned.jobs] == [RepeatSpec(repeat=one) for one in range(1, 8)]
+    assert planned.changes == ()
+    assert all(changes_from_reference(job.experiment) == () for job in planned.jobs)
+    fold = load_experiment("crnet-fc1", ['data.resplit={kind="fold", fold=1, folds=5}'])
+    assert len(changes_from_reference(fold)) == 1
+    own = plan_reproduction(
+        find_system("crnet-ncp"), tmp_path, only=["crnet-fc1"], overrides=['data.resplit={kind="repeat", repeat=9}']
+    )
+    assert {job.experiment.data.resplit for job in own.jobs} == {RepeatSpec(repeat=9)}
+
+
+def test_trainings_with_test_splits_of_their_own_are_averaged_too(done, tmp_path: Path) -> None:
+    shutil.copytree(done.folder, tmp_path / "out")
+    planned = plan(tmp_path / "out")
+    file = predictions_path(planned.folder, planned.jobs[1].name)
+    with np.load(file) as arrays:
+        kept = {name: arrays[name] for name in arrays.files}
+    few = {name: kept[name][:100] for name in ("probabilities", "labels")}
+    np.savez(file, weights=kept["weights"], **few)
+    (row,) = gather(planned).rows
+    (before,) = gather(done).rows
+    assert row.measured["accuracy"].values[0] == before.measured["accuracy"].values[0]
+    right = (few["probabilities"].argmax(1) == few["labels"]).mean()
+    assert row.measured["accuracy"].values[1] == pytest.approx(right)
+    assert row.measured["auc"].low <= row.measured["auc"].mean <= row.measured["auc"].high
 
 
 def test_other_published_data_are_no_change_and_others_are() -> None:

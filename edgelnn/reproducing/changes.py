@@ -6,10 +6,12 @@ from functools import cache
 from typing import Any
 
 from edgelnn.errors import ConfigError
+from edgelnn.training.data_specification import RepeatSpec
 from edgelnn.training.experiment import Experiment
 from edgelnn.training.families import list_systems
 from edgelnn.training.loading import load_experiment
 from edgelnn.training.mistakes import show_value
+from edgelnn.training.reference import System
 from edgelnn.training.starting import SAID, differences
 
 __all__ = ["changes_from_reference"]
@@ -30,18 +32,28 @@ def changes_from_reference(experiment: Experiment) -> tuple[str, ...]:
     if experiment.reference is None:
         raise ConfigError(f"{experiment.name} reproduces no published model: it has no [reference].")
     own = load_experiment(experiment.reference.experiment)
-    found = list(differences(_fields(own), _fields(experiment)))
-    if experiment.data.name not in {own.data.name, *_published_data(experiment.reference.system)}:
+    system = _system(experiment.reference.system)
+    fields, expected = _fields(experiment), _fields(own)
+    if system.new_splits and isinstance(experiment.data.resplit, RepeatSpec):
+        fields["data"]["resplit"] = expected["data"]["resplit"]  # each training of the system's draws another
+    found = list(differences(expected, fields))
+    if experiment.data.name not in {own.data.name, *_published_data(system.name)}:
         found.append(f"data.name is {own.data.name} there and {experiment.data.name} now")
     return tuple(found)
+
+
+def _system(name: str) -> System:
+    """Return a published system that an experiment says it is of."""
+    system = next((one for one in list_systems() if one.name == name), None)
+    if system is None:
+        raise ConfigError(f"got the published system {show_value(name)}, which this version of edgelnn does not know.")
+    return system
 
 
 @cache
 def _published_data(name: str) -> set[str]:
     """Return what data a system has published figures of."""
-    system = next((one for one in list_systems() if one.name == name), None)
-    if system is None:
-        raise ConfigError(f"got the published system {show_value(name)}, which this version of edgelnn does not know.")
+    system = _system(name)
     references = [load_experiment(each).reference for each in system.experiments]
     entries = [entry for each in references if each is not None for entry in each.published]
     return {entry.data for entry in [*entries, *(entry for other in system.others for entry in other.published)]}

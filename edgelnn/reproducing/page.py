@@ -75,6 +75,8 @@ def _data_in_words(found: Reproduction) -> str:
     data, seeds = found.data, found.plan.seeds
     counts = "/".join(f"{data['images'][split]:,}" for split in ("train", "val", "test"))
     seeded = f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
+    if found.plan.system.new_splits and len(seeds) > 1:
+        seeded += ", each with a draw of the splits of its own"
     return (
         f"Trained on {data['name']}, {counts} images for training, validation and test; {seeded}. Figures are those of "
         "the test split, which nothing was chosen by."
@@ -196,9 +198,10 @@ def _how(found: Reproduction) -> list[str]:
     protocols = dict.fromkeys(each.reference.protocol for each in plan.experiments if each.reference is not None)
     said = [f"Published protocol: {text}" for text in protocols if text]
     said += [f"Changed: {change}." for change in plan.changes]
+    differ = "seed and in the draw of their splits" if plan.system.new_splits else "seed alone"
     return [
         *said,
-        "mean ± sd: over trainings that differ in their seed alone. 95 %: percentile bootstrap interval of the mean, "
+        f"mean ± sd: over trainings that differ in their {differ}. 95 %: percentile bootstrap interval of the mean, "
         "over trainings and, within each class, test images; 2,000 resamples. Published models were judged on the same "
         "images, so that lying within it is the least to be expected.",
         "Trainable parameters are what training changes; stored ones include the constant masks of the wiring; active "

@@ -11,6 +11,7 @@ from pathlib import Path
 from edgelnn.errors import ConfigError, RunFolderError
 from edgelnn.reproducing.changes import changes_from_reference
 from edgelnn.run import ENVIRONMENT, read_environment, read_experiment
+from edgelnn.training.data_specification import RepeatSpec
 from edgelnn.training.experiment import Experiment
 from edgelnn.training.families import list_systems
 from edgelnn.training.loading import load_experiment
@@ -70,6 +71,9 @@ class Plan:
         """Return one training."""
         training = experiment.training.model_copy(update={"seed": seed})
         seeded = experiment.model_copy(update={"training": training})
+        if self.system.new_splits and experiment.data.resplit is None:
+            drawn = experiment.data.model_copy(update={"resplit": RepeatSpec(repeat=seed + 1)})
+            seeded = seeded.model_copy(update={"data": drawn})
         return Job(seeded, self.folder / RUNS / f"{experiment.name}-{seed}")
 
 

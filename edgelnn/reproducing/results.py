@@ -202,20 +202,26 @@ def _class_of_f1(plan: Plan, run: Run) -> str:
 
 
 def _measure(finished: Sequence[tuple[Run, Predictions]], f1_class: str) -> dict[str, Measured]:
-    """Return the figures over several trainings; resamples are of seeds and, the same for all of them, of images.
+    """Return the figures over several trainings; resamples are of seeds and of images, the same of the same tests.
 
     The interval is the percentile one (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13) of the
     mean over trainings; images are drawn within their classes.
     """
     first = finished[0][0]
-    labels = finished[0][1].labels
-    several = first.task == "multi-label"
-    truth = labels != 0 if several else labels[:, None] == np.arange(len(first.class_names))
-    strata = np.zeros(len(labels), np.int64) if several else labels
-    once = np.ones((len(labels), 1), np.float32)
-    weights = np.concatenate([once, *resample_weights(strata, resamples=RESAMPLES, seed=0)], axis=1)
-    chosen = [first.class_names.index(f1_class)] if f1_class in first.class_names else list(range(truth.shape[1]))
-    drawn = [_figures(run, answers, truth, weights, chosen) for run, answers in finished]
+    classes = len(first.class_names)
+    chosen = [first.class_names.index(f1_class)] if f1_class in first.class_names else list(range(classes))
+    weights: dict[bytes, NDArray[np.float32]] = {}
+    drawn = []
+    for run, answers in finished:
+        labels = answers.labels
+        several = run.task == "multi-label"
+        truth = labels != 0 if several else labels[:, None] == np.arange(classes)
+        if labels.tobytes() not in weights:
+            once = np.ones((len(labels), 1), np.float32)
+            strata = np.zeros(len(labels), np.int64) if several else labels
+            resampled = resample_weights(strata, resamples=RESAMPLES, seed=len(weights))
+            weights[labels.tobytes()] = np.concatenate([once, *resampled], axis=1)
+        drawn.append(_figures(run, answers, truth, weights[labels.tobytes()], chosen))
     picks = np.random.default_rng(1).integers(len(drawn), size=(len(drawn), RESAMPLES))
     result = {}
     for name in ("auc", "accuracy", "f1"):

@@ -109,6 +109,7 @@ class System(Specification):
         title, authors, year, url: Of the publication.
         conclusion: What it concluded.
         seeds: Trainings of each model that make its table.
+        new_splits: Whether each of them draws the splits anew, and not only the weights.
         others: Published models to compare with.
         experiments: Names of its experiments, in order.
     """
@@ -121,5 +122,6 @@ class System(Specification):
     url: str = ""
     conclusion: str = ""
     seeds: Runs = 3
+    new_splits: bool = False
     others: list[OtherModel] = Field(default_factory=list)
     experiments: list[str]
