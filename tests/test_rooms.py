@@ -6,6 +6,7 @@ The static half reads every import statement; the other half imports in a fresh 
 from __future__ import annotations
 
 import ast
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from tests.helpers import (
     HEAVY,
     PACKAGES,
     PROFILING,
+    ROOT,
     modules_loaded_by,
     modules_of,
     run_python,
@@ -142,3 +144,12 @@ def test_predict_works_where_only_the_bare_install_is(tiny_bundle: Bundle, tmp_p
         "assert main(['train', '--dry-run']) == 1\n"
     )
     assert '"predictions"' in printed
+
+
+def test_every_file_that_is_no_python_travels_with_its_package() -> None:
+    """An installed package has only what its patterns name: a header was left out once."""
+    packaged = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-data"]
+    for package, folder in PACKAGES.items():
+        given = {file for pattern in packaged[package] for file in folder.glob(pattern)}
+        files = {file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts}
+        assert {file for file in files if file.suffix != ".py"} <= given

@@ -2,8 +2,9 @@
 
 The model runs on the runtimes' own aarch64 builds under QEMU's user-mode emulation, with the kernels that they choose
 for that board's CPU. There are no caches and no pipeline, so counts rank files that are alike and find what grew; they
-do not tell milliseconds. ONNX Runtime looks for memory anew in each inference, so that the median of its inferences
-moves from run to run now and then (0.16 % was the most seen); the others repeat to the last instruction.
+do not tell milliseconds. They repeat to the last instruction, whatever else the machine does: what is counted is told a
+time that depends on nothing (`emulation/steady_clock.c`). ONNX Runtime looks for memory anew in each inference, which
+takes some instructions more or less; the median of five inferences is given.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from typing import Any
 from edgelnn.errors import ProfileError
 from edgelnn_profiling.emulation.boards_folder import BoardsFolder
 from edgelnn_profiling.emulation.count_inference import INFERENCE, NOTHING, REGIONS
-from edgelnn_profiling.emulation.plugin import built_plugin
+from edgelnn_profiling.emulation.plugin import built_clock, built_plugin
 from edgelnn_profiling.model_files import ModelFormat
 from edgelnn_profiling.probe import how_it_ended
 
@@ -86,12 +86,12 @@ def answer_jobs(
     """
     for board, site in sorted({(job.board, job.site) for job in jobs}):
         boards.require(board, site)
-    plugin = built_plugin(boards.workshop)
+    libraries = built_plugin(boards.workshop), built_clock(boards.workshop)
     staged = {board: boards.staged_packages(board) for board in sorted({job.board for job in jobs})}
     workers = at_once or len(os.sched_getaffinity(0))
 
     def run(job: Job) -> Answer:
-        answer = _run(boards, job, plugin, staged[job.board], timeout_s)
+        answer = _run(boards, job, libraries, staged[job.board], timeout_s)
         listener(job)
         return answer
 
@@ -99,16 +99,21 @@ def answer_jobs(
         return list(pool.map(run, jobs))
 
 
-def _run(boards: BoardsFolder, job: Job, plugin: Path, packages: Path, timeout_s: float) -> Answer:
+def _run(boards: BoardsFolder, job: Job, libraries: tuple[Path, Path], packages: Path, timeout_s: float) -> Answer:
+    plugin, clock = libraries
     with tempfile.TemporaryDirectory(prefix="edgelnn-count-") as folder:
         counts = Path(folder) / "counts.txt"
         # A copy, not a link: ONNX Runtime finds out where that leads, and the length of the path would be counted.
         shutil.copyfile(job.model, Path(folder) / "model")
+        shutil.copyfile(clock, Path(folder) / "clock.so")
         (Path(folder) / "job.json").write_text(json.dumps({"golden": job.golden}), encoding="utf-8")
         environment = {
             **boards.environment(job.board),
             "PYTHONPATH": f"{boards.packages(job.board, job.site)}:{packages}",
             "QEMU_PLUGIN": f"{plugin},out={counts}",
+            # For the emulator alone: the time that a program is told. Relative, as a space would end a path here.
+            "LD_PRELOAD": "./clock.so",
+            "QEMU_UNSET_ENV": "LD_PRELOAD",
         }
         module = "edgelnn_profiling.emulation.count_inference"
         # Without -P this folder would be searched for modules, and its entries come in another order each time.
