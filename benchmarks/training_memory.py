@@ -9,7 +9,6 @@ epoch, and peak memory stands beside it. Exit code 1 where the two do not end wi
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import statistics
@@ -18,6 +17,8 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from edgelnn.run import WEIGHTS, Run
 
 EXPERIMENTS = ("medmnist3d-cnnexp2n4", "medmnist3d-liqexp3n2", "medmnist3d-liqexp4n2", "breastmnist")
 OFF = {"GLIBC_TUNABLES": ""}
@@ -48,8 +49,7 @@ def train(name: str, folder: Path, epochs: int, extra: dict[str, str]) -> tuple[
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"training of {name} failed; what it says stands above.")
-    with (folder / "history.csv").open(newline="") as stream:
-        return [float(row["duration_s"]) for row in csv.DictReader(stream)], usage.ru_maxrss * 1024
+    return [record.duration_s for record in Run.load(folder).history], usage.ru_maxrss * 1024
 
 
 def compare(name: str, epochs: int, pairs: int) -> Outcome:
@@ -61,7 +61,7 @@ def compare(name: str, epochs: int, pairs: int) -> Outcome:
         for kept in (False, True):
             with tempfile.TemporaryDirectory() as place:
                 taken, peak = train(name, Path(place) / "run", epochs, {} if kept else OFF)
-                weights.add((Path(place) / "run" / "weights.safetensors").read_bytes())
+                weights.add((Path(place) / "run" / WEIGHTS).read_bytes())
             seconds[kept] += taken
             peaks[kept].append(peak)
     return Outcome(

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +18,16 @@ from edgelnn.models.pretrained import find_pretrained, load_pretrained
 from edgelnn.run import Run
 from edgelnn.training import Experiment, fine_tuning_experiment, train
 from tests.training_runs import Recorder, tiny_dataset
+from tests.weights_server import publish_weights, served
 
 pytestmark = pytest.mark.usefixtures("torchvision")
 KIND = "mobilenet_v3_small"
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *arguments: Any) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def published(torchvision: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file as torchvision publishes them: the state dict of a whole classifier, its name ending in its hash."""
-    torch.manual_seed(5)
-    folder = tmp_path_factory.mktemp("published")
-    whole = torchvision.models.get_model(KIND, weights=None)
-    torch.save(whole.state_dict(), folder / "new")
-    digest = hashlib.sha256((folder / "new").read_bytes()).hexdigest()
-    return (folder / "new").rename(folder / f"{KIND}-{digest[:8]}.pth")
+    return publish_weights(torchvision, KIND, tmp_path_factory.mktemp("published"))
 
 
 @pytest.fixture(autouse=True)
@@ -56,14 +44,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def server(published: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A file server on this machine that stands in for torchvision's."""
-    handler = partial(Quiet, directory=str(published.parent))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        monkeypatch.setenv("EDGELNN_WEIGHTS_URL", f"http://127.0.0.1:{running.server_port}/")
+    with served(published.parent) as address:
+        monkeypatch.setenv("EDGELNN_WEIGHTS_URL", address)
         yield
-        running.shutdown()
-        thread.join()
 
 
 def experiment(pretrained: bool | str, **fields: Any) -> Experiment:

@@ -1,36 +1,31 @@
 """The published systems through the whole path, on real data: trained for a moment, exported, held to their answers.
 
 What a test measures stands beside its name with ``pytest -rP``. Brain MRI is made smaller and fewer here, so that a
-training is a matter of seconds; nothing else of an experiment but its epochs is changed.
+training is a matter of seconds. Epochs are fewer; MobileNets take smaller batches and larger steps.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import threading
 from collections.abc import Callable, Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from edgelnn.bundle import Bundle
 from edgelnn.data import SPLITS
+from edgelnn.reproducing import find_system
 from edgelnn.run import Run
 from edgelnn.training import load_experiment, load_experiment_dataset, train
-from edgelnn.training.families import list_systems
 from edgelnn_export import build_bundle
 from edgelnn_export.parity import PARITY_TOLERANCE
 from edgelnn_profiling import Plan, profile
+from tests.weights_server import publish_weights, served
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*have no region brighter than 45")]
-EXPERIMENTS = {system.name: system.experiments for system in list_systems()}
-CRNET = EXPERIMENTS["crnet-ncp"]
+CRNET = find_system("crnet-ncp").experiments
 MOBILE = ("mobilenet_v3_small", "mobilenet_v3_large")
 READERS = {
     "rnn": {"kind": "rnn", "units": 32},
@@ -153,21 +148,6 @@ def publish(torchvision: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     published = tmp_path / "published"
     published.mkdir()
 
-    def put(kind: str) -> str:
-        torch.manual_seed(5)
-        torch.save(torchvision.models.get_model(kind, weights=None).state_dict(), published / "new")
-        digest = hashlib.sha256((published / "new").read_bytes()).hexdigest()
-        return (published / "new").rename(published / f"{kind}-{digest[:8]}.pth").name
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(published))) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        monkeypatch.setenv("EDGELNN_WEIGHTS_URL", f"http://127.0.0.1:{running.server_port}/")
-        yield put
-        running.shutdown()
-        thread.join()
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *arguments: Any) -> None:
-        pass
+    with served(published) as address:
+        monkeypatch.setenv("EDGELNN_WEIGHTS_URL", address)
+        yield lambda kind: publish_weights(torchvision, kind, published).name

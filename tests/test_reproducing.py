@@ -93,6 +93,7 @@ def test_a_system_published_over_several_splits_draws_them_anew(tmp_path: Path) 
         find_system("crnet-ncp"), tmp_path, only=["crnet-fc1"], overrides=['data.resplit={kind="repeat", repeat=9}']
     )
     assert {job.experiment.data.resplit for job in own.jobs} == {RepeatSpec(repeat=9)}
+    assert (planned.new_splits, own.new_splits) == (True, False)
 
 
 def test_trainings_with_test_splits_of_their_own_are_averaged_too(done, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def _data_in_words(found: Reproduction) -> str:
     data, seeds = found.data, found.plan.seeds
     counts = "/".join(f"{data['images'][split]:,}" for split in ("train", "val", "test"))
     seeded = f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
-    if found.plan.system.new_splits and len(seeds) > 1:
+    if found.plan.new_splits and len(seeds) > 1:
         seeded += ", each with a draw of the splits of its own"
     return (
         f"Trained on {data['name']}, {counts} images for training, validation and test; {seeded}. Figures are those of "
@@ -198,7 +198,7 @@ def _how(found: Reproduction) -> list[str]:
     protocols = dict.fromkeys(each.reference.protocol for each in plan.experiments if each.reference is not None)
     said = [f"Published protocol: {text}" for text in protocols if text]
     said += [f"Changed: {change}." for change in plan.changes]
-    differ = "seed and in the draw of their splits" if plan.system.new_splits else "seed alone"
+    differ = "seed and in the draw of their splits" if plan.new_splits else "seed alone"
     return [
         *said,
         f"mean ± sd: over trainings that differ in their {differ}. 95 %: percentile bootstrap interval of the mean, "

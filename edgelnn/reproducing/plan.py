@@ -63,6 +63,11 @@ class Plan:
     command: str
 
     @property
+    def new_splits(self) -> bool:
+        """Whether each training draws the splits anew, as published, where `--set` did not say how to split."""
+        return self.system.new_splits and all(each.data.resplit is None for each in self.experiments)
+
+    @property
     def jobs(self) -> tuple[Job, ...]:
         """The trainings in the order in which they are best done: every model once before any model again."""
         return tuple(self.job(experiment, seed) for seed in self.seeds for experiment in self.experiments)
@@ -71,7 +76,7 @@ class Plan:
         """Return one training."""
         training = experiment.training.model_copy(update={"seed": seed})
         seeded = experiment.model_copy(update={"training": training})
-        if self.system.new_splits and experiment.data.resplit is None:
+        if self.new_splits:
             drawn = experiment.data.model_copy(update={"resplit": RepeatSpec(repeat=seed + 1)})
             seeded = seeded.model_copy(update={"data": drawn})
         return Job(seeded, self.folder / RUNS / f"{experiment.name}-{seed}")
