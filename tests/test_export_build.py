@@ -1,5 +1,6 @@
 """build_bundle: what it keeps and refuses, that it writes all or nothing, and that the bundle stands alone."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from edgelnn.bundle import Bundle, Manifest
 from edgelnn.data import load_dataset
@@ -38,9 +40,13 @@ class Witness(ExportListener):
     def __init__(self):
         self.announced = []
         self.checks: list[Check] = []
+        self.notes: list[str] = []
 
     def on_start(self, candidates):
         self.announced = [candidate.name for candidate in candidates]
+
+    def on_note(self, text):
+        self.notes.append(text)
 
     def on_candidate(self, check):
         self.checks.append(check)
@@ -249,6 +255,20 @@ def test_a_quantized_file_that_loses_auc_is_rejected_with_its_figures(tiny_run, 
     assert not bundle.manifest.rejected
     with pytest.raises(ParityError, match="of AUC on the validation split; at most -1 may go"):
         build_bundle(tiny_run, tmp_path / "c", **build)
+
+
+def test_a_model_that_tells_no_images_apart_is_spoken_of(tiny_run, tmp_path, monkeypatch, full, witness):
+    assert witness.notes == []
+    classifier, listener = tiny_run.load_classifier(), Witness()
+    with torch.no_grad():
+        for parameter in classifier.parameters():
+            parameter.mul_(1e-8)
+    monkeypatch.setattr(Run, "load_classifier", lambda run: classifier)
+    with contextlib.suppress(ParityError):  # whether rounding takes AUC from a file is chance
+        build_bundle(tiny_run, tmp_path / "b", formats=["onnx"], listener=listener)
+    (note,) = listener.notes
+    assert "the same for every image" in note
+    assert "Train it for longer" in note
 
 
 def test_a_quantized_file_that_is_no_smaller_is_kept_only_where_it_was_asked_for(

@@ -94,6 +94,7 @@ def test_a_system_published_over_several_splits_draws_them_anew(tmp_path: Path) 
     )
     assert {job.experiment.data.resplit for job in own.jobs} == {RepeatSpec(repeat=9)}
     assert (planned.new_splits, own.new_splits) == (True, False)
+    assert own.changes == ("data.resplit is another draw in every training there and the same in all now",)
 
 
 def test_trainings_with_test_splits_of_their_own_are_averaged_too(done, tmp_path: Path) -> None:

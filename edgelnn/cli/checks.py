@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgelnn.cli.formatting import format_bytes, format_figure
-from edgelnn.cli.output import message, tidy
+from edgelnn.cli.output import message, tidy, warning
 from edgelnn_export.listener import Check, ExportListener
 from edgelnn_export.quantization import Candidate
 
@@ -21,6 +21,10 @@ class CheckLines(ExportListener):
     def on_start(self, candidates: Sequence[Candidate]) -> None:
         """Take the width of the longest name."""
         self._width = max(len(candidate.name) for candidate in candidates)
+
+    def on_note(self, text: str) -> None:
+        """Pass it on."""
+        warning(text)
 
     def on_candidate(self, check: Check) -> None:
         """Print the line."""

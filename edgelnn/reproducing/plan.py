@@ -124,14 +124,17 @@ def plan_reproduction(
     if not names:
         raise ConfigError(f"got --only {', '.join(only)}; {system.name} has {', '.join(system.experiments)}.")
     experiments = tuple(load_experiment(name, overrides) for name in names)
-    changes = tuple(dict.fromkeys(change for each in experiments for change in changes_from_reference(each)))
+    changes = dict.fromkeys(change for each in experiments for change in changes_from_reference(each))
     first = experiments[0].training.seed
     count = seeds or system.seeds
+    if system.new_splits and count > 1 and any(isinstance(each.data.resplit, RepeatSpec) for each in experiments):
+        changes["data.resplit is another draw in every training there and the same in all now"] = None
     portable = [text for text in overrides if not text.startswith("data.root=")]
     words = ["edgelnn", "reproduce", system.name, "--seeds", str(count)]
     words += [word for pattern in only for word in ("--only", pattern)]
     words += [word for text in portable for word in ("--set", text)]
-    plan = Plan(system, Path(folder), experiments, tuple(range(first, first + count)), changes, shlex.join(words))
+    numbers = tuple(range(first, first + count))
+    plan = Plan(system, Path(folder), experiments, numbers, tuple(changes), shlex.join(words))
     for job in plan.jobs:
         _check_earlier(job)
     return plan

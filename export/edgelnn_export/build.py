@@ -104,6 +104,12 @@ def build_bundle(
             optimize=optimized_for,
         )
         allowed = judge.at_least(tolerance)
+        if judge.spread <= allowed:
+            listener.on_note(
+                "the model answers the same for every image of the validation split: no probability differs by more "
+                f"than {judge.spread:.0e} from one to another. Rounding decides its AUC and that of its files. "
+                "Train it for longer, or otherwise."
+            )
         listener.on_start(candidates)
         trials = []
         for candidate in candidates:

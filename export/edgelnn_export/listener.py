@@ -55,6 +55,9 @@ class ExportListener:
     def on_start(self, candidates: Sequence[Candidate]) -> None:
         """Hear which files will be tried, in their order."""
 
+    def on_note(self, text: str) -> None:
+        """Hear what does not stop the export but should be known, in one line."""
+
     def on_candidate(self, check: Check) -> None:
         """Hear what was found of one candidate, as soon as it was."""
 
