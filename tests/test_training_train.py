@@ -68,6 +68,20 @@ def test_the_listener_hears_start_every_batch_every_epoch_and_the_end(tmp_path):
     assert recorder.notes == []
 
 
+def test_a_network_that_tells_no_images_apart_is_spoken_of(tmp_path):
+    recorder, dataset = Recorder(), tiny_dataset()
+    black = {name: Split(np.zeros_like(split.images), split.labels) for name, split in dataset.splits.items()}
+    train(
+        tiny_experiment(epochs=1),
+        folder=tmp_path / "run",
+        dataset=dataclasses.replace(dataset, splits=black),
+        listener=recorder,
+        figures=False,
+    )
+    (note,) = recorder.notes
+    assert "the same for every image of the validation split" in note
+
+
 def test_every_seed_trains_other_weights_and_none_touches_torchs_own(tmp_path):
     torch.manual_seed(3)
     before = torch.random.get_rng_state()

@@ -26,7 +26,7 @@ from edgelnn.training.epochs import Epochs
 from edgelnn.training.experiment import Experiment, FigureWeights
 from edgelnn.training.folders import Workplace, format_json, put_in_place
 from edgelnn.training.history import format_history
-from edgelnn.training.judging import Answers, ask, judge, threshold_from
+from edgelnn.training.judging import Answers, ask, judge, tells_nothing_apart, threshold_from
 from edgelnn.training.quantization_aware import RECIPE
 from edgelnn.training.thresholds import threshold_rule
 
@@ -66,6 +66,8 @@ def finish_run(
         simulated = ask(epochs.classifier, dataset, epochs.preprocessing)
         epochs.quantization.remove()
     answers = ask(epochs.classifier, dataset, epochs.preprocessing)
+    if same := tells_nothing_apart(answers["val"]):
+        epochs.listener.on_note(same)
     threshold = threshold_from(answers, dataset, experiment.training)
     metrics = judge(answers, dataset, threshold)
     quantized = judge(simulated, dataset, threshold)

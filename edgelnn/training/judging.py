@@ -19,7 +19,10 @@ from edgelnn.training.metrics import Metrics, evaluate_predictions
 from edgelnn.training.prediction import predict_probabilities
 from edgelnn.training.thresholds import choose_threshold
 
-__all__ = ["Answers", "ask", "judge", "threshold_from"]
+__all__ = ["Answers", "ask", "judge", "tells_nothing_apart", "threshold_from"]
+
+SAME = 1e-5
+"""Probabilities no further apart than this are the same: float32 files are held to the model by it, too."""
 
 Answers = Mapping[SplitName, NDArray[np.floating[Any]]]
 """By split, probabilities (n, classes) float64."""
@@ -39,6 +42,24 @@ def threshold_from(answers: Answers, dataset: Dataset, training: TrainingSpec) -
     """Return the decision threshold that an experiment asks for, by the answers to the validation split."""
     return choose_threshold(
         training, answers["val"], dataset["val"].labels, task=dataset.task, positive_class=dataset.positive_class
+    )
+
+
+def tells_nothing_apart(probabilities: NDArray[np.floating[Any]]) -> str:
+    """Return a line on a classifier that answers the same for every image of the validation split; empty for others.
+
+    Args:
+        probabilities: (n, outputs), its answers there.
+
+    >>> tells_nothing_apart(np.array([[0.25, 0.75], [0.5, 0.5]]))
+    ''
+    """
+    spread = float(np.ptp(probabilities, axis=0).max())
+    if spread > SAME:
+        return ""
+    return (
+        "the model answers the same for every image of the validation split: no probability differs by more than "
+        f"{spread:.0e} from one to another, so that rounding decides its AUC. Train it for longer, or otherwise."
     )
 
 

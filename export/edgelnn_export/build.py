@@ -14,6 +14,7 @@ from edgelnn.choice import Choice
 from edgelnn.errors import ExportError, ParityError, WriteError
 from edgelnn.preprocessing import find_input_type
 from edgelnn.run import Run
+from edgelnn.training.judging import tells_nothing_apart
 from edgelnn_export.bundle_readme import compose_readme
 from edgelnn_export.costs import CostMeter, instructions_on, latency_here, no_cost
 from edgelnn_export.documents import PREDICT_FILE, README_FILE, compose_manifest, predict_source
@@ -104,12 +105,8 @@ def build_bundle(
             optimize=optimized_for,
         )
         allowed = judge.at_least(tolerance)
-        if judge.spread <= allowed:
-            listener.on_note(
-                "the model answers the same for every image of the validation split: no probability differs by more "
-                f"than {judge.spread:.0e} from one to another. Rounding decides its AUC and that of its files. "
-                "Train it for longer, or otherwise."
-            )
+        if same := tells_nothing_apart(judge.validation):
+            listener.on_note(same)
         listener.on_start(candidates)
         trials = []
         for candidate in candidates:

@@ -132,14 +132,6 @@ class Judge:
         """The model's own ``auc`` and ``accuracy`` on the validation split."""
         return self.figures(self.validation, self.dataset["val"])
 
-    @cached_property
-    def spread(self) -> float:
-        """How far apart the model's own answers to images of the validation split are, at the most.
-
-        Where it is next to nothing the model says the same of every image, and rounding alone decides its AUC.
-        """
-        return float(np.ptp(self.validation, axis=0).max())
-
     def parity_error(self, runtime: AbstractRuntime, layout: Layout, *, batch: int) -> float:
         """Return the largest difference of any probability on the parity inputs; infinite where one is no number.
 
