@@ -57,6 +57,9 @@ def work(planned) -> None:
         assert _run_job(format_experiment(job.experiment), str(planned.folder), job.name, 1, "token") == (job.name, "")
 
 
+NOTES = {"A": ("Of both.",), "B": ("Of both.", "Of one.")}
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory):
     """Two short trainings of the dense network on phantoms."""
@@ -257,7 +260,7 @@ def test_sentences_are_computed() -> None:
         "standard deviations from our mean; none of our 3 trainings got as high. In accuracy that is 13 of 156 images "
         "from our mean."
     )
-    assert f1.sentence.endswith("0.0100 below it; none of our 1 training got as low.")
+    assert f1.sentence.endswith("0.0100 below it.")
     assert compare_with_published(ours, Published(data="x"), images=1) == ()
     reference = load_experiment("medmnist3d-liqexp4n6").reference
     assert published_for(reference, "vesselmnist3d").auc == 0.914
@@ -381,6 +384,26 @@ def test_what_a_published_mistake_does_is_told(done, tmp_path: Path) -> None:
     assert f"DNN: as meant its AUC is {mean - 0.3:.4f} higher than as published; the intervals do not overlap." in text
     assert "Among 2 models its place by mean AUC is 1; with the mistake it would be 2." in text
     assert "Of all models as they were meant, DNN has the best mean AUC" in text
+
+
+def test_a_page_says_what_is_known_once_and_which_models_tell_nothing_apart(done, tmp_path: Path) -> None:
+    found = gather(done)
+    (row,) = found.rows
+    assert row.told_nothing_apart == ()
+    shutil.copytree(done.folder, tmp_path / "out")
+    file = predictions_path(tmp_path / "out", done.jobs[0].name)
+    with np.load(file) as arrays:
+        kept = {name: arrays[name] for name in arrays.files}
+    np.savez(file, **{**kept, "probabilities": np.full_like(kept["probabilities"], 0.5)})
+    found = gather(plan(tmp_path / "out"))
+    assert found.rows[0].told_nothing_apart == (0,)
+    first, second = (replace(found.rows[0], model=name, notes=notes) for name, notes in NOTES.items())
+    markdown, _ = write_page(replace(found, rows=(first, second)))
+    text = markdown.read_text("utf-8")
+    assert text.count("Answers the same for every test image (1 of 2 trainings)") == 2
+    assert "\n* Of both.\n" in text
+    assert "\n* B: Of one.\n" in text
+    assert re.search(r"The 4 trainings took \d+ s in all\.", text)
 
 
 def test_a_page_without_any_finished_training_says_so(tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ def _blocks(found: Reproduction) -> list[Block]:
         Picture("figures/metrics.png", "AUC, accuracy and F1, measured and published", draw_metrics(found)),
         Heading(2, "Measured and published"),
         *_verdicts(found),
+        *_known_differences(found),
         Heading(2, "Parameters and time"),
         _size_grid(found),
         Picture("figures/parameters.png", "trainable, stored and active parameters", draw_parameters(found)),
@@ -143,9 +144,27 @@ def _verdicts(found: Reproduction) -> list[Block]:
             said.append(f"Published figures: {row.published.note}.")
         if row.published is not None and row.published.runs == 1 and len(row.seeds) > 1 and row.comparisons:
             said.append("What was published is of one training.")
+        if row.told_nothing_apart:
+            said.append(
+                f"Answers the same for every test image ({len(row.told_nothing_apart)} of {len(row.seeds)} trainings): "
+                "its accuracy is that of always naming one class, and rounding decides its AUC."
+            )
         if said:
-            blocks += [Heading(3, row.title), Items([*said, *row.notes])]
+            blocks += [Heading(3, row.title), Items(said)]
     return blocks
+
+
+def _known_differences(found: Reproduction) -> list[Block]:
+    """Return what is known to be different here, each thing once, with the models that it is true of."""
+    models: dict[str, list[str]] = {}
+    for row in found.rows:
+        for note in row.notes:
+            models.setdefault(note, []).append(row.title)
+    if not models:
+        return []
+    of_all = len(found.rows)
+    said = [note if len(titles) == of_all else f"{', '.join(titles)}: {note}" for note, titles in models.items()]
+    return [Heading(2, "Known to be different here"), Items(said)]
 
 
 def _twins(found: Reproduction) -> list[Block]:
@@ -206,11 +225,20 @@ def _how(found: Reproduction) -> list[str]:
         "images, so that lying within it is the least to be expected.",
         "Trainable parameters are what training changes; stored ones include the constant masks of the wiring; active "
         "ones are those that the wiring lets through.",
-        f"Trained on {', '.join(found.machines)}; times are of that machine as it was, other work included.",
+        f"Trained on {', '.join(found.machines)}; times are of that machine as it was, other work included. "
+        f"{_all_together(found)}",
         f"Versions: {', '.join(f'{name} {version}' for name, version in found.versions.items())}.",
         f"Again: {plan.command}",
         "Nothing here is fit for diagnosis.",
     ]
+
+
+def _all_together(found: Reproduction) -> str:
+    """Return how long all trainings took, those added up that ran side by side."""
+    seconds = [each for row in found.rows for each in row.training_s]
+    hours = sum(seconds) / 3600
+    time = f"{hours:.1f} hours" if hours >= 1 else f"{sum(seconds):,.0f} s"
+    return f"The {len(seconds)} trainings took {time} in all." if len(seconds) > 1 else ""
 
 
 def _mean(measured: Measured) -> str:

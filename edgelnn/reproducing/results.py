@@ -19,6 +19,7 @@ from edgelnn.reproducing.verdicts import Comparison, Measured, compare_with_publ
 from edgelnn.run import METRICS, Run
 from edgelnn.training.bootstrap import resample_weights, weighted_auc
 from edgelnn.training.experiment import Experiment
+from edgelnn.training.judging import says_the_same
 from edgelnn.training.reference import Published, Reference
 
 __all__ = ["Reproduction", "Row", "gather"]
@@ -37,6 +38,7 @@ class Row:
         as_published: Whether it repeats a mistake of the published code.
         notes: What is known to be different here.
         seeds: Of the trainings that are finished.
+        told_nothing_apart: Seeds of those that answer the same for every test image.
         parameters: ``trainable``, ``stored`` and ``active``.
         published_parameters: Trainable ones, as published.
         counted_for: What that number is for, where that is not what was trained on; else empty.
@@ -54,6 +56,7 @@ class Row:
     as_published: bool
     notes: tuple[str, ...]
     seeds: tuple[int, ...]
+    told_nothing_apart: tuple[int, ...]
     parameters: Mapping[str, int]
     published_parameters: int | None
     counted_for: str
@@ -164,6 +167,9 @@ def _row(experiment: Experiment, finished: Sequence[tuple[Run, Predictions]], f1
         as_published=reference.as_published,
         notes=tuple(reference.notes),
         seeds=tuple(run.experiment.training.seed for run in runs),
+        told_nothing_apart=tuple(
+            run.experiment.training.seed for run, answers in finished if says_the_same(answers.probabilities)
+        ),
         parameters=dict(runs[0].environment["model"]["parameters"]),
         published_parameters=reference.parameters,
         counted_for=_counted_for(reference, runs[0]),

@@ -112,6 +112,7 @@ def _reach(values: Sequence[float]) -> str:
 def _reached(theirs: float, values: Sequence[float]) -> str:
     """Return how many of our trainings lie beyond the published figure, seen from our mean."""
     mean = sum(values) / len(values)
+    if len(values) == 1:
+        return "."
     reach = sum(value >= theirs if theirs > mean else value <= theirs for value in values)
-    trainings = "training" if len(values) == 1 else "trainings"
-    return f"; {reach or 'none'} of our {len(values)} {trainings} got as {'high' if theirs > mean else 'low'}."
+    return f"; {reach or 'none'} of our {len(values)} trainings got as {'high' if theirs > mean else 'low'}."

@@ -19,7 +19,7 @@ from edgelnn.training.metrics import Metrics, evaluate_predictions
 from edgelnn.training.prediction import predict_probabilities
 from edgelnn.training.thresholds import choose_threshold
 
-__all__ = ["Answers", "ask", "judge", "tells_nothing_apart", "threshold_from"]
+__all__ = ["Answers", "ask", "judge", "says_the_same", "tells_nothing_apart", "threshold_from"]
 
 SAME = 1e-5
 """Probabilities no further apart than this are the same: float32 files are held to the model by it, too."""
@@ -45,21 +45,22 @@ def threshold_from(answers: Answers, dataset: Dataset, training: TrainingSpec) -
     )
 
 
-def tells_nothing_apart(probabilities: NDArray[np.floating[Any]]) -> str:
-    """Return a line on a classifier that answers the same for every image of the validation split; empty for others.
+def says_the_same(probabilities: NDArray[np.floating[Any]]) -> bool:
+    """Return whether answers (n, outputs) are the same for every image, but for what rounding makes of them.
 
-    Args:
-        probabilities: (n, outputs), its answers there.
-
-    >>> tells_nothing_apart(np.array([[0.25, 0.75], [0.5, 0.5]]))
-    ''
+    >>> says_the_same(np.array([[0.25, 0.75], [0.25, 0.75]])), says_the_same(np.array([[0.25, 0.75], [0.5, 0.5]]))
+    (True, False)
     """
-    spread = float(np.ptp(probabilities, axis=0).max())
-    if spread > SAME:
+    return bool((np.ptp(probabilities, axis=0) <= SAME).all())
+
+
+def tells_nothing_apart(validation: NDArray[np.floating[Any]]) -> str:
+    """Return a line on a classifier that answers (n, outputs) the same for the validation split; empty for others."""
+    if not says_the_same(validation):
         return ""
     return (
         "the model answers the same for every image of the validation split: no probability differs by more than "
-        f"{spread:.0e} from one to another, so that rounding decides its AUC. Train it for longer, or otherwise."
+        f"{SAME:.0e} from one to another, so that rounding decides its AUC. Train it for longer, or otherwise."
     )
 
 
