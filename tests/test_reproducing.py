@@ -222,7 +222,7 @@ def test_a_job_that_fails_is_told_and_costs_no_other(done, tmp_path: Path) -> No
     assert outcome.json["missing"] == ["safipatel-dnn-1"]
     assert "damaged or not safetensors" in outcome.json["failures"]["safipatel-dnn-1"]
     assert outcome.json["rows"][0]["seeds"] == [0]
-    assert "Not finished: safipatel-dnn-1." in (folder / "page.html").read_text("utf-8")
+    assert "Not finished: 1 of 2 trainings: safipatel-dnn (seed 1)." in (folder / "page.html").read_text("utf-8")
 
 
 def test_answers_of_other_weights_are_not_taken_for_a_runs_own(done, tmp_path: Path) -> None:
@@ -400,7 +400,7 @@ def test_a_page_says_what_is_known_once_and_which_models_tell_nothing_apart(done
     first, second = (replace(found.rows[0], model=name, notes=notes) for name, notes in NOTES.items())
     markdown, _ = write_page(replace(found, rows=(first, second)))
     text = markdown.read_text("utf-8")
-    assert text.count("Answers the same for every test image (1 of 2 trainings)") == 2
+    assert text.count("Answers the same for every test image, in 1 of 2 trainings") == 2
     assert "\n* Of both.\n" in text
     assert "\n* B: Of one.\n" in text
     assert re.search(r"The 4 trainings took \d+ s in all\.", text)

@@ -57,7 +57,7 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2.2rem; border-bottom: 1px solid #ddd; }
 table { border-collapse: collapse; font-size: .86rem; display: block; overflow-x: auto; }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid #e6e6e6; text-align: right; white-space: nowrap; }
+th, td { padding: .25rem .5rem; border-bottom: 1px solid #e6e6e6; text-align: right; white-space: nowrap; }
 th { border-bottom: 2px solid #8a8a8a; } .text { text-align: left; }
 .warning { background: #fdecea; border-left: .4rem solid #d55e00; padding: .7rem 1rem; font-weight: 600; }
 img { max-width: 100%; height: auto; }

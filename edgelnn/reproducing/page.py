@@ -43,7 +43,7 @@ def _blocks(found: Reproduction) -> list[Block]:
     if plan.changes:
         blocks.append(Text(f"Not the published protocol: {'; '.join(plan.changes)}.", warning=True))
     if found.missing:
-        blocks.append(Text(f"Not finished: {', '.join(found.missing)}.", warning=True))
+        blocks.append(Text(_missing_in_words(found), warning=True))
     if not found.rows:
         return [*blocks, Text("No training is finished yet.")]
     if found.data["synthetic"]:
@@ -72,6 +72,18 @@ def _blocks(found: Reproduction) -> list[Block]:
     return blocks
 
 
+def _missing_in_words(found: Reproduction) -> str:
+    """Return which trainings are not finished, model by model."""
+    plan, models = found.plan, []
+    for experiment in plan.experiments:
+        seeds = [seed for seed in plan.seeds if plan.job(experiment, seed).name in found.missing]
+        if len(seeds) == len(plan.seeds):
+            models.append(f"{experiment.name} (all)" if len(seeds) > 1 else experiment.name)
+        elif seeds:
+            models.append(f"{experiment.name} ({'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))})")
+    return f"Not finished: {len(found.missing)} of {len(plan.jobs)} trainings: {', '.join(models)}."
+
+
 def _data_in_words(found: Reproduction) -> str:
     data, seeds = found.data, found.plan.seeds
     counts = "/".join(f"{data['images'][split]:,}" for split in ("train", "val", "test"))
@@ -85,18 +97,19 @@ def _data_in_words(found: Reproduction) -> str:
 
 
 def _metrics_grid(found: Reproduction) -> Grid:
-    f1 = f"F1 ({found.f1_class})"
+    """Return the figures of every model; a column of published ones only where any was published."""
     columns = ["model", "trainings"]
-    for title in (*list(FIGURES.values())[:2], f1):
-        columns += [f"{title}, 95 %", "published"]
-    rows = []
-    for row in found.rows:
-        cells = [row.title, str(len(row.seeds))]
-        for name in FIGURES:
+    rows = [[row.title, str(len(row.seeds))] for row in found.rows]
+    for name, title in FIGURES.items():
+        columns.append(f"{title if name != 'f1' else f'F1 ({found.f1_class})'}, 95 %")
+        for cells, row in zip(rows, found.rows, strict=True):
             measured = row.measured[name]
-            interval = f"({measured.low:.3f} to {measured.high:.3f})"
-            cells += [f"{_mean(measured)} {interval}", _published(row, name)]
-        rows.append(cells)
+            cells.append(f"{_mean(measured)} ({measured.low:.3f}–{measured.high:.3f})")
+        published = [_published(row, name) for row in found.rows]
+        if any(told != NOTHING for told in published):
+            columns.append("published")
+            for cells, told in zip(rows, published, strict=True):
+                cells.append(told)
     return Grid(columns, rows)
 
 
@@ -129,7 +142,13 @@ def _verdicts(found: Reproduction) -> list[Block]:
     compared = [one for row in found.rows for one in row.comparisons]
     if compared:
         inside = sum(one.within for one in compared)
-        blocks.append(Text(f"{inside} of {len(compared)} published figures lie within our 95 % intervals."))
+        of_one = all(row.published.runs == 1 for row in found.rows if row.published is not None and row.comparisons)
+        blocks.append(
+            Text(
+                f"{inside} of {len(compared)} published figures lie within our 95 % intervals"
+                f"{'; what was published is of one training each' if of_one else ''}."
+            )
+        )
     if found.plan.system.conclusion:
         blocks.append(Text(f"What was concluded: {found.plan.system.conclusion}"))
     if len(found.rows) > 1:
@@ -142,28 +161,31 @@ def _verdicts(found: Reproduction) -> list[Block]:
             said = [f"On {entry.data}, published: {_figures(entry)}; no comparison." for entry in row.elsewhere]
         if row.published is not None and row.published.note:
             said.append(f"Published figures: {row.published.note}.")
-        if row.published is not None and row.published.runs == 1 and len(row.seeds) > 1 and row.comparisons:
-            said.append("What was published is of one training.")
         if row.told_nothing_apart:
             said.append(
-                f"Answers the same for every test image ({len(row.told_nothing_apart)} of {len(row.seeds)} trainings): "
-                "its accuracy is that of always naming one class, and rounding decides its AUC."
+                f"Answers the same for every test image{_of_trainings(row)}: its accuracy is that of always naming one "
+                "class, and rounding decides its AUC."
             )
         if said:
             blocks += [Heading(3, row.title), Items(said)]
     return blocks
 
 
+def _of_trainings(row: Row) -> str:
+    """Return in how many of its trainings a model tells nothing apart; empty where it has but one."""
+    return f", in {len(row.told_nothing_apart)} of {len(row.seeds)} trainings" if len(row.seeds) > 1 else ""
+
+
 def _known_differences(found: Reproduction) -> list[Block]:
-    """Return what is known to be different here, each thing once, with the models that it is true of."""
+    """Return what is known to be different here, each thing once, with the models where it is not true of all."""
     models: dict[str, list[str]] = {}
     for row in found.rows:
         for note in row.notes:
             models.setdefault(note, []).append(row.title)
     if not models:
         return []
-    of_all = len(found.rows)
-    said = [note if len(titles) == of_all else f"{', '.join(titles)}: {note}" for note, titles in models.items()]
+    as_meant = [row.title for row in found.rows if not row.as_published]
+    said = [note if {*as_meant} <= {*titles} else f"{', '.join(titles)}: {note}" for note, titles in models.items()]
     return [Heading(2, "Known to be different here"), Items(said)]
 
 
@@ -242,7 +264,7 @@ def _all_together(found: Reproduction) -> str:
 
 
 def _mean(measured: Measured) -> str:
-    return f"{measured.mean:.4f}" + ("" if measured.sd is None else f" ± {measured.sd:.4f}")
+    return f"{measured.mean:.3f}" + ("" if measured.sd is None else f" ± {measured.sd:.3f}")
 
 
 def _published(row: Row, name: str) -> str:
