@@ -15,6 +15,7 @@ import time
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -335,6 +336,46 @@ def test_a_dask_worker_that_is_killed_half_way_loses_nothing(tmp_path: Path) -> 
             alone.folder / "weights.safetensors"
         ).read_bytes()
     assert gather(planned).rows[0].measured == gather(straight).rows[0].measured
+
+
+def test_a_ray_cluster_that_is_not_there_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = SimpleNamespace(init=lambda **_: pytest.fail("asks Ray"), util=SimpleNamespace())
+    joblib = SimpleNamespace(register_ray=lambda: None)
+    for name, module in (("ray", ray), ("ray.util", ray.util), ("ray.util.joblib", joblib)):
+        monkeypatch.setitem(sys.modules, name, module)
+    with pytest.raises(ConfigError, match=r"no Ray cluster answers at 127\.0\.0\.1:9: .*refused"):
+        next(run_jobs(plan(tmp_path), Cluster("ray", "127.0.0.1:9")))
+
+
+@pytest.mark.slow
+def test_a_ray_worker_that_is_killed_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends the trainings beside it; the same command goes on from what all of them kept."""
+    ray = pytest.importorskip("ray", reason="ray is not installed: pip install ray")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    settings = {"only": ["lnn"], "seeds": 2, "overrides": ["data.name=phantoms", "training.epochs=10"]}
+    planned, straight = (plan(tmp_path / name, **settings) for name in ("spread", "straight"))
+    ray.init(num_cpus=2, include_dashboard=False)
+    try:
+        killer = threading.Thread(target=kill_ray_worker, args=(planned.jobs[0].folder / "checkpoint.safetensors",))
+        killer.start()
+        with pytest.raises(TrainingError, match="workers were lost"):
+            list(run_jobs(planned, Cluster("ray")))
+        killer.join()
+        assert not [outcome for outcome in run_jobs(planned, Cluster("ray")) if outcome.error]
+    finally:
+        ray.shutdown()
+    work(straight)
+    for spread, alone in zip(planned.jobs, straight.jobs, strict=True):
+        assert (spread.folder / "weights.safetensors").read_bytes() == (
+            alone.folder / "weights.safetensors"
+        ).read_bytes()
+
+
+def kill_ray_worker(checkpoint: Path) -> None:
+    """Kill a Ray worker of this user's as soon as a file is there."""
+    while not checkpoint.exists():
+        time.sleep(0.05)
+    subprocess.run(["pkill", "-KILL", "-o", "-f", "^ray::PoolActor"], check=True)
 
 
 @pytest.mark.slow

@@ -189,6 +189,13 @@ def _dask_client(address: str) -> Any:
         raise ConfigError(f"no Dask scheduler answers at {address}: {error}. Start one: dask scheduler") from error
 
 
+def _knock(address: str) -> None:
+    """Raise `OSError` where nothing listens at ``HOST:PORT``: Ray itself would try for two minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
 def _connect_ray(address: str) -> None:
     """Join the Ray cluster at an address, or start one on this machine."""
     try:
@@ -197,7 +204,8 @@ def _connect_ray(address: str) -> None:
     except ImportError as error:
         raise ConfigError("--backend ray needs ray: pip install ray") from error
     try:
+        _knock(address)
         ray.init(address=address or None, ignore_reinit_error=True)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(f"no Ray cluster answers at {address}: {error}. Start one: ray start --head") from error
     register_ray()
