@@ -15,6 +15,7 @@ from edgelnn.choice import Choice
 from edgelnn.decode import DecodeError, decode, parse_json, write_json
 from edgelnn.errors import BundleError, DataError
 from edgelnn.preprocessing import Layout, Preprocessing
+from edgelnn.splits import Splits
 from edgelnn.tensor import Tensor as Tensor
 
 __all__ = ["FORMAT_VERSION", "Golden", "Manifest", "ModelFacts", "ModelFormat", "Rejected", "Tensor", "Variant"]
@@ -138,6 +139,7 @@ class Manifest:
         golden: Inputs and expected answers.
         versions: Of what wrote the bundle.
         choice: How the files were chosen.
+        splits: How the data were divided; None in bundles of an older edgelnn.
     """
 
     recommended: str
@@ -156,6 +158,7 @@ class Manifest:
     rejected: tuple[Rejected, ...]
     versions: Mapping[str, str]
     choice: Choice = field(default_factory=Choice)
+    splits: Splits | None = None
     format_version: int = FORMAT_VERSION
 
     @property
@@ -229,6 +232,8 @@ def _check(manifest: Manifest) -> None:
         _expect(
             sensible, "preprocessing.crop", crop, "a threshold of 0 to 254, a margin of 0 to 4096, an area of 0 to 1"
         )
+    splits = manifest.splits
+    _expect(splits is None or splits.makes_sense, "splits", splits, "shares of 0 to 1, a fold or a draw that can be")
     golden = manifest.golden
     _check_file("golden", golden.file, golden.size_bytes, golden.sha256, ".npz")
     _expect(1 <= golden.images <= 10_000, "golden.images", golden.images, "1 to 10000")

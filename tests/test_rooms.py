@@ -40,6 +40,7 @@ LIGHT_OF_CORE = {
     "edgelnn.likeness",
     "edgelnn.manifest",
     "edgelnn.preprocessing",
+    "edgelnn.splits",
     "edgelnn.tensor",
 }
 

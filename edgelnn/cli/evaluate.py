@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgelnn.bundle import Bundle, Variant
     from edgelnn.contour_crop import ContourCrop
     from edgelnn.data import Dataset, SplitName
+    from edgelnn.training.data_specification import DataSpec
     from edgelnn.training.metrics import Metrics
     from edgelnn_profiling.answering import Answers
 
@@ -126,13 +127,16 @@ class Asked:
 def _ask_run(folder: Path, name: str | None, root: Path | None) -> Asked:
     """Return a run, which answers through PyTorch."""
     from edgelnn.run import Run
+    from edgelnn.training.data_specification import DataSpec
     from edgelnn.training.prediction import predict_probabilities
 
     run = Run.load(folder)
     if name is None:
         data = run.load_dataset(root)
     else:
-        data = _load(name, run.image_shape, root, run.class_names, run.positive_class, run.preprocessing.crop)
+        wanted = DataSpec(name=name).divided_as(run.experiment.data.splits)
+        data = _load(wanted, run.image_shape, root, run.class_names, run.positive_class, run.preprocessing.crop)
+        _warn_of_other_data(data, run.environment["data"].get("digest"))
     classifier = run.load_classifier()
     preprocessing = run.preprocessing
     return Asked(
@@ -153,15 +157,22 @@ def _ask_variant(
     root: Path | None,
 ) -> Asked:
     """Return a file of a bundle, which answers through its own runtime, here or on a board."""
+    from edgelnn.training.data_specification import DataSpec
+
     manifest = bundle.manifest
     shape = manifest.preprocessing.image_shape
     crop = manifest.preprocessing.crop
-    data = _load(name or _own_data(bundle), shape, root, manifest.class_names, manifest.positive_class, crop)
+    wanted = DataSpec(name=name or _own_data(bundle))
+    if manifest.splits is not None:
+        wanted = wanted.divided_as(manifest.splits)
+    data = _load(wanted, shape, root, manifest.class_names, manifest.positive_class, crop)
     if name is None and data.digest != manifest.dataset["digest"]:
         raise DataError(
             f"{data.name} from {data.source} is not the data that {bundle.folder} was made from (another digest). "
             "Restore the data, or name it with --dataset to judge on it all the same."
         )
+    if name is not None:
+        _warn_of_other_data(data, manifest.dataset["digest"])
     return Asked(
         variant.name,
         data,
@@ -174,6 +185,7 @@ def _ask_variant(
 def _ask_file(path: Path, name: str | None, root: Path | None, threads: int) -> Asked:
     """Return a file that lies in no bundle, which answers through its own runtime."""
     from edgelnn.cli.answers import load_model
+    from edgelnn.training.data_specification import DataSpec
 
     if name is None:
         raise ConfigError(
@@ -181,7 +193,7 @@ def _ask_file(path: Path, name: str | None, root: Path | None, threads: int) -> 
         )
     model = load_model(path, threads=threads)
     message("The file comes without a manifest: pixels are scaled by (x / 255 - 0.5) / 0.5.")
-    data = _load(name, model.preprocessing.image_shape, root)
+    data = _load(DataSpec(name=name), model.preprocessing.image_shape, root)
     kind: Literal["softmax", "sigmoid"] = "sigmoid" if model.runtime.output.shape[-1] == 1 else "softmax"
     return Asked(path.name, data, lambda images: model.answer(images).probabilities, kind)
 
@@ -198,36 +210,51 @@ def _own_data(bundle: Bundle) -> str:
     return dataset["name"]
 
 
+def _warn_of_other_data(data: Dataset, digest: str | None) -> None:
+    """Say so where images are not those, divided as they were, that a model was trained on."""
+    if digest not in (None, data.digest):  # None: imported where the data were not
+        warning(
+            f"{data.name} from {data.source} is not the data that the model was trained on, or is divided otherwise. "
+            "Where it holds images that the model learnt from, these figures say too much."
+        )
+
+
 def _load(
-    name: str,
+    wanted: DataSpec,
     image_shape: tuple[int, ...],
     root: Path | None,
     class_names: tuple[str, ...] | None = None,
     positive_class: int | None = None,
     crop: ContourCrop | None = None,
 ) -> Dataset:
-    """Return data by name in the size that a model takes, of the classes it was trained for."""
+    """Return data in the size that a model takes, of the classes it was trained for, divided as is wanted."""
     from edgelnn.cli.progress import loading_progress
     from edgelnn.data import list_datasets, load_dataset
+    from edgelnn.training.loading import split_otherwise
 
+    name = wanted.name
     for info in list_datasets():
         if info.name == name and class_names is not None:
             _check_classes(name, info.class_names, class_names)
     with loading_progress(name) as progress:
         data = load_dataset(
             name,
-            size=image_shape[0],
+            size=image_shape[-3],
             channels=image_shape[-1],
             root=root,
             crop=crop,
             positive_class=None if class_names is None or positive_class is None else class_names[positive_class],
+            validation=wanted.validation,
+            test=wanted.test,
+            split_seed=wanted.split_seed,
+            difficulty=wanted.difficulty,
             progress=progress,
         )
     if data.image_shape != image_shape:
         raise DataError(f"got {name} with images of {data.image_shape}; the model takes {image_shape}.")
     if class_names is not None:
         _check_classes(name, data.class_names, class_names)
-    return data
+    return split_otherwise(data, wanted)
 
 
 def _check_classes(name: str, found: tuple[str, ...], expected: tuple[str, ...]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from edgelnn.contour_crop import ContourCrop
 from edgelnn.models.fields import Probability, Specification
+from edgelnn.splits import Splits
 
 __all__ = ["AugmentSpec", "DataSpec", "FoldSpec", "Fraction", "RepeatSpec"]
 
@@ -78,6 +80,22 @@ class DataSpec(Specification):
     std: Positive | list[Positive] = 0.5
     normalization: Literal["fixed", "training", "imagenet"] = "fixed"
     difficulty: Share = 0.5
+
+    @property
+    def splits(self) -> Splits:
+        """How the images are divided, as a bundle keeps it."""
+        drawn = {} if self.resplit is None else self.resplit.model_dump(exclude={"kind"})
+        return Splits(self.validation, self.test, self.split_seed, self.difficulty, **drawn)
+
+    def divided_as(self, splits: Splits) -> DataSpec:
+        """Return the same data, divided as a bundle says."""
+        changes: dict[str, object] = asdict(splits)
+        fold, folds, repeat = (changes.pop(name) for name in ("fold", "folds", "repeat"))
+        if fold is not None:
+            changes["resplit"] = {"fold": fold, "folds": folds, "kind": "fold"}
+        elif repeat is not None:
+            changes["resplit"] = {"repeat": repeat, "kind": "repeat"}
+        return DataSpec.model_validate({**self.model_dump(exclude={"resplit"}), **changes})
 
     @property
     def contour_crop(self) -> ContourCrop | None:

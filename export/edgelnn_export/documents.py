@@ -95,6 +95,7 @@ def compose_manifest(
         ),
         versions=_versions(),
         choice=choice,
+        splits=run.experiment.data.splits,
     )
 
 
