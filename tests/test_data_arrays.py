@@ -140,6 +140,7 @@ def test_labels_of_any_type_that_are_whole(tmp_path, dtype):
         ({"labels": np.zeros(20, int)}, r"has one class only \(0\)"),
         ({"labels": codes(19)}, "got 20 images and 19 labels"),
         ({"labels": codes(20).astype(str)}, "got labels of type <U.*expected whole numbers"),
+        ({"labels": np.zeros((20, 0), int)}, "got labels without a column"),
         ({"labels": np.zeros((20, 2, 2), int)}, r"got labels of shape \(20, 2, 2\)"),
         (
             {"labels": np.eye(4, dtype=int)[codes(20, 4)]},
@@ -195,7 +196,9 @@ def test_splits_that_do_not_fit(tmp_path, changes, message):
 
 
 def test_the_size_is_the_files(tmp_path):
-    with pytest.raises(ConfigError, match=r"got size=28; .*own\.npz holds images of 6x6 pixels\. Pass --size 6"):
+    with pytest.raises(
+        ConfigError, match=r"got size=28; .*npz holds images of 6x6 pixels\. Pass --set data\.size=6"
+    ):
         load(tmp_path, medmnist_form(), size=28)
     with pytest.raises(ConfigError, match=r"got channels=3; .* has 1"):
         load(tmp_path, medmnist_form(), channels=3)
@@ -268,6 +271,7 @@ class Harm:
         ([("x.npy", b"nonsense")], "is damaged or not an array file"),
         ([("x.npy", npy(np.zeros(3, [("a", int)])))], "is a table with named fields"),
         ([("x.npy", b"\x93NUMPY\x03\x00" + npy(images(3))[8:])], "is an npy of version"),
+        ([("x.npy", b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**20) + bytes(2**20))], "declares a header of 1048576"),
         ([("readme.txt", b"hello")], "holds something else than arrays"),
         ([("x.npy", pickle.dumps(Harm()))], "is damaged or not an array file"),
         ([(f"{number}.npy", b"") for number in range(1001)], "holds 1001 arrays; expected at most 1000"),

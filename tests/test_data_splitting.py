@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgelnn.data.copies import image_digests, joined_groups
-from edgelnn.data.splitting import SplitPlan
+from edgelnn.data.splitting import SplitPlan, strata_of
 from edgelnn.errors import DataError
 
 
@@ -60,6 +60,18 @@ def test_multi_label_data_are_split_too():
     assert [len(parts[split]) for split in ("train", "val", "test")] == pytest.approx([140, 30, 30], abs=4)
     for indices in parts.values():
         assert labels[indices].sum(axis=0).min() > 0
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_rarest_label_of_a_part_may_be_another(seed):
+    labels = (np.random.default_rng(seed).random((60, 3)) < 0.25).astype(np.int64)
+    parts = complete(labels, seed=seed)
+    assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(60))
+    strata = strata_of(labels)
+    for split in ("val", "test"):
+        held = np.bincount(strata[parts[split]], minlength=4)
+        wanted = np.maximum(1, np.rint(0.15 * np.bincount(strata, minlength=4)))
+        assert np.abs(held - wanted).max() <= 1
 
 
 def test_two_examples_are_too_few():

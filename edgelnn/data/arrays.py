@@ -108,6 +108,8 @@ def dataset_from_arrays(
     images: dict[SplitName, NDArray[np.uint8]] = {}
     labels: dict[SplitName, NDArray[np.int64]] = {}
     columns = {labels.shape[1] for _, labels in given.values() if labels.ndim == 2}
+    if 0 in columns:
+        raise DataError(f"{where}: got labels without a column; expected (n,) codes, or (n, labels) of 0 and 1.")
     task: Task = "multi-label" if columns - {1} else "multi-class"
     for split, (pixels, codes) in given.items():
         here = f"{where}, {split}" if len(given) > 1 else where
@@ -168,7 +170,9 @@ def _class_names(arrays: Mapping[str, Array], path: Path) -> list[str] | None:
 def _check_size(images: NDArray[np.uint8], size: int, where: str) -> None:
     height, width = images.shape[-3:-1]
     if size != height:
-        raise ConfigError(f"got size={size}; {where} holds images of {height}x{width} pixels. Pass --size {height}.")
+        raise ConfigError(
+            f"got size={size}; {where} holds images of {height}x{width} pixels. Pass --set data.size={height}."
+        )
 
 
 def _patients(groups: Array | None, count: int, where: str) -> list[str]:

@@ -40,7 +40,8 @@ def load_medmnist(
     """
     if size not in info.files:
         raise ConfigError(
-            f"got size={size}; {info.name} comes in {', '.join(map(str, info.sizes))}. Pass --size {info.sizes[0]}."
+            f"got size={size}; {info.name} comes in {', '.join(map(str, info.sizes))}. "
+            f"Pass --set data.size={info.sizes[0]}."
         )
     official = info.files[size]
     path = find_official(official, root)

@@ -87,7 +87,7 @@ def make_phantoms(
     if count < 1:
         raise ConfigError(f"got count={count}; expected at least one image.")
     if not SMALLEST <= size <= LARGEST:
-        raise ConfigError(f"got size={size}; phantoms come in {SMALLEST} to {LARGEST} pixels. Pass --size 28.")
+        raise ConfigError(f"got size={size}; phantoms come in {SMALLEST} to {LARGEST} pixels. Pass --set data.size=28.")
     if not 0.0 <= difficulty <= 1.0:
         raise ConfigError(f"got difficulty={difficulty}; expected a number from 0 (easy) to 1 (hard).")
     entropy = np.random.SeedSequence(seed)

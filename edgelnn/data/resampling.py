@@ -74,13 +74,12 @@ def draw_again(dataset: Dataset, repeat: int, *, seed: int = 0) -> Dataset:
         raise ConfigError(f"got repeat {repeat}; expected a whole number from 1.")
     drawn: tuple[SplitName, ...] = ("test", "val") if "test" in dataset.drawn else ("val",)
     pool, groups = _pool(dataset, ("train", *drawn))
-    rest, counts = np.arange(len(pool)), np.bincount(strata_of(pool.labels))
+    rest, strata = np.arange(len(pool)), strata_of(pool.labels)
+    counts = np.bincount(strata)
     parts: dict[str, Indices] = {}
     for number, split in enumerate(drawn):
         wanted = np.rint(counts * len(dataset[split]) / len(pool)).astype(np.int64)
-        kept, held = hold_out(
-            pool.labels[rest], [groups[int(i)] for i in rest], wanted=wanted, seed=(seed, repeat, number)
-        )
+        kept, held = hold_out(strata[rest], [groups[int(i)] for i in rest], wanted=wanted, seed=(seed, repeat, number))
         parts[split], rest = rest[held], rest[kept]
     return _with_parts(dataset, pool, parts | {"train": rest}, f"draw {repeat} with seed {seed}")
 

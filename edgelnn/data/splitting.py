@@ -68,14 +68,14 @@ class SplitPlan:
         parts: dict[SplitName, tuple[SplitName, Indices]] = {
             split: (split, np.arange(len(part))) for split, part in labels.items()
         }
-        rest = np.arange(len(given))
+        rest, strata = np.arange(len(given)), strata_of(given)
         shares: dict[SplitName, float] = {"test": self.test, "val": self.validation}
         for number, (split, share) in enumerate(shares.items()):
             if split in labels:
                 continue
-            wanted = np.rint(share * np.bincount(strata_of(given))).astype(np.int64)
+            wanted = np.rint(share * np.bincount(strata)).astype(np.int64)
             of_rest = [groups[int(i)] for i in rest]
-            kept, held = hold_out(given[rest], of_rest, wanted=wanted, seed=(self.seed, number))
+            kept, held = hold_out(strata[rest], of_rest, wanted=wanted, seed=(self.seed, number))
             parts[split] = ("train", rest[held])
             rest = rest[kept]
         if len(labels) < len(SPLITS):
@@ -85,7 +85,7 @@ class SplitPlan:
 
 
 def hold_out(
-    labels: Labels, groups: Sequence[int], *, wanted: Indices, seed: int | tuple[int, ...]
+    strata: Indices, groups: Sequence[int], *, wanted: Indices, seed: int | tuple[int, ...]
 ) -> tuple[Indices, Indices]:
     """Return the indices of what is kept and of what is held out, each ascending.
 
@@ -93,13 +93,12 @@ def hold_out(
     class in it. Where a class has two groups or more, one at least is held out and one at least is kept.
 
     Args:
-        labels: ``(n,)`` or, multi-label, ``(n, k)``.
+        strata: ``(n,)`` classes, from `strata_of` of all that is divided: of a part, another label may be the rarest.
         groups: ``n`` numbers; equal ones stay together.
-        wanted: How many examples to hold out of each class (multi-label: of each stratum, see `strata_of`).
+        wanted: How many examples to hold out of each stratum.
         seed: Of the draw.
     """
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
-    strata = strata_of(labels)
     of_group, stratum_of_group = strata_of_groups(strata, groups)
     count = len(stratum_of_group)
     held = np.zeros(count, np.bool_)
