@@ -54,6 +54,6 @@ def decide(
     if task == "multi-label":
         return np.asarray(class_probabilities > threshold)
     if task == "binary-class":
-        last = class_probabilities[:, -1] > (1.0 - threshold if positive_class == 0 else threshold)
+        last = class_probabilities[:, -1].astype(np.float64) > (1.0 - threshold if positive_class == 0 else threshold)
         return np.stack([~last, last], axis=1)
     return np.asarray(np.arange(class_probabilities.shape[1]) == class_probabilities.argmax(axis=1)[:, None])

@@ -59,6 +59,26 @@ def test_no_other_threshold_does_better(seed, positive, rule):
     assert worth(chosen) >= tuple(value - 1e-9 for value in best)
 
 
+@pytest.mark.parametrize("rule", [{"sensitivity": 0.9}, "youden"])
+@pytest.mark.parametrize("positive", [0, 1])
+def test_answers_next_to_certain_are_decided_as_was_chosen(rule, positive):
+    """float32 holds 1e-9, and no number between 1 and 1 - 6e-8: what one column tells apart, the other may not."""
+    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    first = np.array([1e-3, 1e-4, 2e-8, 1e-8, 4e-9, 0, 2e-9, 1e-9], np.float32)
+    if positive:
+        labels = 1 - labels
+    columns = [first, 1 - first]
+    probabilities = np.stack(columns if positive == 0 else columns[::-1], axis=1)
+    training = TrainingSpec.model_validate({"threshold": rule})
+    chosen = choose_threshold(training, probabilities, labels, task="binary-class", positive_class=positive)
+    decided = decide(probabilities, task="binary-class", positive_class=positive, threshold=chosen)[:, positive]
+    truth = labels == positive
+    if positive == 0:  # of which two are told apart by the number that decides
+        assert decided[truth].mean() == (1.0 if rule != "youden" else 0.5)
+    else:
+        assert (decided == truth).all()
+
+
 def test_a_model_that_never_reaches_one_half_is_made_to_decide():
     """What the adrenal experiment does: the disease is the rarer class, and its probability stays below 0.5."""
     labels = np.array([0] * 15 + [1] * 5)

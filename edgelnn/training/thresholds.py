@@ -47,11 +47,14 @@ def choose_threshold(
     if isinstance(wanted, float):
         return wanted
     positive = 1 if positive_class is None else positive_class
-    scores, truth = probabilities[:, positive].astype(np.float64), labels == positive
+    # As `decide` does: by the last column, which may not tell apart what the first does next to 0, and class 1 above.
+    last = probabilities[:, -1].astype(np.float64)
+    scores, truth, side = (last, labels == 1, "right") if positive else (1.0 - last, labels == 0, "left")
     levels = np.unique(scores)
     cuts = np.concatenate([[levels[0] / 2], (levels[1:] + levels[:-1]) / 2, [(levels[-1] + 1) / 2]])
-    hits = truth.sum() - np.searchsorted(np.sort(scores[truth]), cuts, side="right")
-    alarms = (~truth).sum() - np.searchsorted(np.sort(scores[~truth]), cuts, side="right")
+    cuts = cuts[~np.isin(cuts, levels) | (cuts == 0) | (cuts == 1)]
+    hits = truth.sum() - np.searchsorted(np.sort(scores[truth]), cuts, side=side)
+    alarms = (~truth).sum() - np.searchsorted(np.sort(scores[~truth]), cuts, side=side)
     sensitivity, specificity = hits / truth.sum(), 1 - alarms / (~truth).sum()
     keys: tuple[NDArray[Any], ...] = ()
     match wanted:
