@@ -22,6 +22,7 @@ __all__ = ["as_pixels", "check_memory", "read_npy", "read_npz"]
 MAX_RATIO = 400
 RATIO_MATTERS_BYTES = 64 * 2**20
 MAX_MEMBERS = 1000
+MAX_HEADER_BYTES = 10_000  # numpy refuses longer ones as well, after it has read them
 
 Array = NDArray[Any]
 
@@ -208,6 +209,11 @@ def _check_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, t
 def _declared_bytes(file: BinaryIO, where: str) -> int:
     """Return the bytes of an npy file, header included, by what its header says."""
     version = np.lib.format.read_magic(file)
+    start, counted = file.tell(), {(1, 0): 2, (2, 0): 4}.get(version, 0)
+    length = int.from_bytes(file.read(counted), "little")
+    if length > MAX_HEADER_BYTES:
+        raise DataError(f"{where}, declares a header of {length} bytes; that of a plain array has some hundred.")
+    file.seek(start)
     if version == (1, 0):
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
     elif version == (2, 0):
