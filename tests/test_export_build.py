@@ -1,6 +1,5 @@
 """build_bundle: what it keeps and refuses, that it writes all or nothing, and that the bundle stands alone."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -253,8 +252,29 @@ def test_a_quantized_file_that_loses_auc_is_rejected_with_its_figures(tiny_run, 
         tiny_run, tmp_path / "b", quantize=True, **{**build, "formats": ["onnx"], "max_auc_drop": 0.5}
     )
     assert not bundle.manifest.rejected
-    with pytest.raises(ParityError, match="of AUC on the validation split; at most -1 may go"):
-        build_bundle(tiny_run, tmp_path / "c", **build)
+    strict = build_bundle(tiny_run, tmp_path / "c", quantize=True, **build)
+    assert [variant.recipe for variant in strict.manifest.variants] == ["float32"]
+    assert {
+        "of AUC on the validation split; at most -1 may go" in each.reason for each in strict.manifest.rejected
+    } == {True}
+
+
+@pytest.mark.parametrize("wrong", [{"max_auc_drop": float("nan")}, {"tolerance": float("inf")}])
+def test_a_bound_that_is_no_number_is_refused_at_once(tiny_run, tmp_path, wrong):
+    listener = Witness()
+    with pytest.raises(ConfigError, match=f"got {next(iter(wrong))}=(nan|inf); expected a number"):
+        build_bundle(tiny_run, tmp_path / "b", listener=listener, **wrong)
+    assert listener.announced == []
+
+
+def test_a_model_that_itself_answers_with_no_number_is_not_exported(tiny_run, tmp_path, monkeypatch):
+    classifier = tiny_run.load_classifier()
+    with torch.no_grad():
+        next(classifier.parameters()).fill_(float("nan"))
+    monkeypatch.setattr(Run, "load_classifier", lambda run: classifier)
+    with pytest.raises(ExportError, match="the model itself answers 12 of 12 golden images with NaN"):
+        build_bundle(tiny_run, tmp_path / "b", formats=["onnx"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_model_that_tells_no_images_apart_is_spoken_of(tiny_run, tmp_path, monkeypatch, full, witness):
@@ -264,8 +284,7 @@ def test_a_model_that_tells_no_images_apart_is_spoken_of(tiny_run, tmp_path, mon
         for parameter in classifier.parameters():
             parameter.mul_(1e-8)
     monkeypatch.setattr(Run, "load_classifier", lambda run: classifier)
-    with contextlib.suppress(ParityError):  # whether rounding takes AUC from a file is chance
-        build_bundle(tiny_run, tmp_path / "b", formats=["onnx"], listener=listener)
+    build_bundle(tiny_run, tmp_path / "b", formats=["onnx"], listener=listener, max_auc_drop=0.0)
     (note,) = listener.notes
     assert "the same for every image" in note
     assert "Train it for longer" in note
@@ -286,6 +305,7 @@ def test_reasons_to_reject():
     good = {"auc_drop": 0.0}
     assert reason_to_reject(1e-6, 1e-4, good, 0.02) == ""
     assert reason_to_reject(0.3, None, {"auc_drop": 0.02}, 0.02) == ""
+    assert reason_to_reject(1e-7, 1e-5, {"auc_drop": 0.3}, 0.02) == "", "the order of ties is no loss"
     assert "differs by 2.0e-04" in reason_to_reject(2e-4, 1e-4, good, 0.02)
     assert "loses 0.021 of AUC" in reason_to_reject(0.3, None, {"auc_drop": 0.021}, 0.02)
     assert "not a probability" in reason_to_reject(float("inf"), None, good, 0.02)

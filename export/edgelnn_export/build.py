@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Final
 from edgelnn.atomic import new_folder_atomically
 from edgelnn.bundle import MANIFEST_FILE, Bundle
 from edgelnn.choice import Choice
-from edgelnn.errors import ExportError, ParityError, WriteError
+from edgelnn.errors import ConfigError, ExportError, ParityError, WriteError
 from edgelnn.preprocessing import find_input_type
 from edgelnn.run import Run
 from edgelnn.training.judging import tells_nothing_apart
@@ -81,13 +82,16 @@ def build_bundle(
         input_type: ``float32``, or ``uint8``: files take pixels as they are, 0 to 255.
 
     Raises:
-        ConfigError: A format, recipe or type of input, or what to optimize for, is unknown.
+        ConfigError: A format, recipe or type of input, or what to optimize for, is unknown, or a bound is no number.
         ParityError: float32, or a candidate asked for by name, is not the model; nothing is written.
         ExportError: One of those could not be made; nothing is written.
         DataError: The run's data is not to be found, or has changed.
         ProfileError: There are no emulated boards.
         WriteError: The folder cannot be written, is there without `force`, or holds something else.
     """
+    for name, value in (("max_auc_drop", max_auc_drop), ("tolerance", tolerance)):
+        if not math.isfinite(value):
+            raise ConfigError(f"got {name}={value}; expected a number, such as {MAX_AUC_DROP} and {PARITY_TOLERANCE}.")
     optimized_for, taken = find_optimize(optimize), find_input_type(input_type)
     listener = listener or ExportListener()
     candidates = choose_candidates(formats, quantize=quantize, recipes=recipes)

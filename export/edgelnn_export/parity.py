@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edgelnn.data.dataset import Dataset, Split
 from edgelnn.decisions import class_probabilities, decide
-from edgelnn.errors import ModelFileError
+from edgelnn.errors import ExportError, ModelFileError
 from edgelnn.preprocessing import InputType, Layout, Preprocessing
 from edgelnn.training.metrics import evaluate_predictions
 from edgelnn_export.selection import golden_images, random_images
@@ -97,16 +97,29 @@ class Judge:
         *,
         input_type: InputType = "float32",
     ) -> Judge:
-        """Return a judge, having asked the model (in evaluation mode); files take inputs of `input_type`."""
+        """Return a judge, having asked the model (in evaluation mode); files take inputs of `input_type`.
+
+        Raises:
+            ExportError: An answer of the model's is not a number, so that no file can be held to it.
+        """
         golden = golden_images(dataset["val"])
         noise = random_images(_NOISE_IMAGES, preprocessing.image_shape, seed=_NOISE_SEED)
+        asked = {"golden": golden, "noise": noise, "validation": dataset["val"].images}
+        answers = {name: ask(classifier, images, preprocessing) for name, images in asked.items()}
+        for name, found in answers.items():
+            broken = int((~np.isfinite(found).all(axis=1)).sum())
+            if broken:
+                raise ExportError(
+                    f"the model itself answers {broken} of {len(found)} {name} images with NaN or infinity: no file "
+                    "can be held to that. Train it anew, with a smaller training.learning_rate."
+                )
         return cls(
             classifier,
             dataset,
             replace(preprocessing, input_type=input_type),
-            (golden, ask(classifier, golden, preprocessing)),
-            (noise, ask(classifier, noise, preprocessing)),
-            ask(classifier, dataset["val"].images, preprocessing),
+            (golden, answers["golden"]),
+            (noise, answers["noise"]),
+            answers["validation"],
             threshold,
         )
 
@@ -270,7 +283,8 @@ def reason_to_reject(
         parity_max_error: Its largest difference on the parity inputs.
         tolerance: What that has to stay below; None where AUC alone decides.
         validation: Its figures on the validation split.
-        max_auc_drop: AUC it may lose there.
+        max_auc_drop: AUC it may lose there, where AUC decides: what a file loses that gives the same numbers, it loses
+            in the order of ties.
         references: Its largest differences in other evaluators, which have to stay below `tolerance` too.
     """
     if not np.isfinite(parity_max_error):
@@ -280,6 +294,6 @@ def reason_to_reject(
     for evaluator, error in (references or {}).items():
         if tolerance is not None and not error <= tolerance:
             return f"in {evaluator} a probability differs by {error:.1e} from PyTorch's; at most {tolerance:.0e} may"
-    if validation["auc_drop"] > max_auc_drop:
+    if tolerance is None and validation["auc_drop"] > max_auc_drop:
         return f"it loses {validation['auc_drop']:.3f} of AUC on the validation split; at most {max_auc_drop:g} may go"
     return ""
