@@ -71,6 +71,15 @@ def test_files_that_are_not_toml_or_text_are_refused(tmp_path):
     (tmp_path / "b.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="it is not UTF-8 text"):
         load_experiment(tmp_path / "b.toml")
+    (tmp_path / "c.toml").write_text("name = " + "[" * 100_000, "utf-8")
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        load_experiment(tmp_path / "c.toml")
+
+
+@pytest.mark.parametrize("name", ["../away", "a/b", "a\\b", "a\0b", "a\nb", "..", " ", "x" * 201])
+def test_a_name_is_one_that_a_folder_can_have(name):
+    with pytest.raises(ValidationError, match="a name that a folder can have"):
+        Experiment.model_validate({"name": name})
 
 
 MISTAKES = [

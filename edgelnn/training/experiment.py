@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from edgelnn.models.specification import (
     HeadSpec,
@@ -176,6 +176,13 @@ class Experiment(Specification):
     training: TrainingSpec = Field(default_factory=TrainingSpec)
     start: StartSpec | None = None
     reference: Reference | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _name_a_folder(cls, name: str) -> str:
+        if not name.strip(". ") or len(name) > 200 or not name.isprintable() or set(name) & set("/\\"):
+            raise ValueError("expected a name that a folder can have: 200 printable letters at most, without / and \\.")
+        return name
 
     @property
     def model(self) -> ModelSpec:

@@ -175,6 +175,8 @@ def _read(given: str) -> tuple[dict[str, Any], str]:
         values = tomllib.loads(path.read_text("utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not TOML: {str(error).rstrip('.')}.") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: not TOML of an experiment: nested too deeply.") from error
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"cannot read {path}: {reason}. Expected an experiment in TOML.") from error

@@ -128,7 +128,7 @@ def _mend(
 
 def _parse(text: str) -> Any:
     """Return the value that a text means: TOML, else a number as Python writes it, else the text itself."""
-    with contextlib.suppress(tomllib.TOMLDecodeError):
+    with contextlib.suppress(tomllib.TOMLDecodeError, RecursionError):
         parsed = tomllib.loads(f"value = {text}")
         if list(parsed) == ["value"]:
             return parsed["value"]
