@@ -196,9 +196,7 @@ def test_splits_that_do_not_fit(tmp_path, changes, message):
 
 
 def test_the_size_is_the_files(tmp_path):
-    with pytest.raises(
-        ConfigError, match=r"got size=28; .*npz holds images of 6x6 pixels\. Pass --set data\.size=6"
-    ):
+    with pytest.raises(ConfigError, match=r"got size=28; .*npz holds images of 6x6 pixels\. Pass --set data\.size=6"):
         load(tmp_path, medmnist_form(), size=28)
     with pytest.raises(ConfigError, match=r"got channels=3; .* has 1"):
         load(tmp_path, medmnist_form(), channels=3)
