@@ -3,7 +3,8 @@
 What is being written lies beside its target under a hidden name, ``.NAME.XXXXXXXX.edgelnn-partial``, and takes the
 target's place by one rename when it is complete and on the disk. The writer holds a lock on it, which the system lifts
 when the process dies however it dies: the next write to the same target finds such left-overs without an owner and
-removes them. Imports the standard library alone.
+removes them. A folder that was replaced is called ``.NAME.XXXXXXXX.edgelnn-discarded`` while it is removed, so that
+half of one is never taken for a whole. Imports the standard library alone.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
@@ -22,16 +24,20 @@ from edgelnn.errors import WriteError
 
 __all__ = [
     "FOLDER_MARKERS",
+    "check_replaceable",
+    "discard_folder",
     "hold_folder",
     "move_folder_into_place",
     "new_folder_atomically",
+    "remove_leftovers",
     "write_bytes_atomically",
     "write_text_atomically",
 ]
 
 PARTIAL = ".edgelnn-partial"
-DISPLACED = ".edgelnn-displaced"
-FOLDER_MARKERS = ("experiment.toml", "manifest.json")
+DISPLACED = ".edgelnn-displaced"  # the only copy of a folder, between the two renames that replace it
+DISCARDED = ".edgelnn-discarded"
+FOLDER_MARKERS = ("environment.json", "manifest.json")
 """A folder that `force` may replace holds one of these files: it is a run or a bundle, not someone's photographs."""
 
 RENAME_EXCHANGE = 2  # of renameat2(2): both names keep existing, their contents change places in one step
@@ -63,7 +69,7 @@ def write_bytes_atomically(path: Path | str, data: bytes, *, force: bool = True,
         if target.exists() and not force:
             raise WriteError(f"{target} exists. Pass --force to replace it, or choose another name.")
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(target)
+        remove_leftovers(target)
         descriptor, partial = _new_locked(target, folder=False)
         try:
             view = memoryview(data)
@@ -121,37 +127,62 @@ def new_folder_atomically(
     """
     target = Path(os.path.realpath(path))
     with _explained(target):
-        _check_replaceable(target, force, markers)
+        check_replaceable(target, force, markers)
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(target)
+        remove_leftovers(target)
         descriptor, partial = _new_locked(target, folder=True)
         try:
             yield partial
             _fsync_tree(partial)
-            _check_replaceable(target, force, markers)
-            _put_in_place(partial, target)
+            check_replaceable(target, force, markers)
+            _put_in_place(partial, target, force)
         finally:
             os.close(descriptor)
             shutil.rmtree(partial, ignore_errors=True)
         _fsync_folder(target.parent)
 
 
-def move_folder_into_place(source: Path, target: Path) -> None:
+def move_folder_into_place(source: Path, target: Path, *, markers: Sequence[str] = FOLDER_MARKERS) -> None:
     """Make a complete folder take the place of another one, or of none, in one step; the old one is removed.
+
+    Both names stay what they were until the step, and `source` is free once it is done: it never names what is left of
+    the old folder while that is removed.
 
     Args:
         source: The complete folder, on the same disk.
         target: What it shall become.
+        markers: It replaces only a folder that is empty or holds a file of one of these names.
 
     Raises:
-        WriteError: No permission, or no space.
+        WriteError: No permission, no space, or the target is a file or a folder that may not be replaced.
     """
     target = Path(os.path.realpath(target))
     with _explained(target):
+        remove_leftovers(target)
+        check_replaceable(target, True, markers)
         _fsync_tree(source)
-        _put_in_place(source, target)
-        shutil.rmtree(source, ignore_errors=True)
+        _put_in_place(source, target, force=True)
         _fsync_folder(target.parent)
+        if source.exists():
+            discard_folder(source, target)
+
+
+def discard_folder(path: Path, target: Path) -> None:
+    """Remove a folder that is not needed any more, in one step for whoever looks on.
+
+    Args:
+        path: The folder.
+        target: What replaced it, beside it: the next write there removes what a process leaves that is killed here.
+
+    Raises:
+        WriteError: No permission.
+    """
+    target = Path(os.path.realpath(target))
+    with _explained(target):
+        hidden = _hidden_beside(target, DISCARDED)
+        os.rename(path, hidden)
+        _fsync_folder(target.parent)
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -160,37 +191,92 @@ def hold_folder(path: Path, *, busy: str) -> Iterator[None]:
 
     Args:
         path: A folder that exists.
-        busy: What `WriteError` says where another process holds it.
+        busy: What `WriteError` says where another process holds it, or has just put another in its place.
     """
     with _explained(path):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise WriteError(busy) from error
     try:
-        if not _lock(descriptor):
+        if not _lock(descriptor) or not _is_at(descriptor, path):
             raise WriteError(busy)
         yield
     finally:
         os.close(descriptor)
 
 
-def _check_replaceable(target: Path, force: bool, markers: Sequence[str]) -> None:
-    """Raise `WriteError` where `target` exists and is not ours to replace."""
-    if not target.exists():
-        return
-    if not target.is_dir():
-        raise WriteError(f"got {target} to make a folder; it is a file. Choose another name.")
-    contents = {entry.name for entry in target.iterdir()}
+def check_replaceable(path: Path, force: bool, markers: Sequence[str] = FOLDER_MARKERS) -> None:
+    """Raise `WriteError` where a folder cannot be made at `path` by a rename.
+
+    Args:
+        path: The folder to make.
+        force: Replacing one that exists is allowed.
+        markers: One of the files that a folder to be replaced must hold.
+
+    Raises:
+        WriteError: It is a file, the process runs in it, or it is there and may not be replaced.
+    """
+    target = Path(os.path.realpath(path))
+    with _explained(target):
+        if not target.exists():
+            return
+        if not target.is_dir():
+            raise WriteError(f"got {target} to make a folder; it is a file. Choose another name.")
+        if _runs_in(target):
+            raise WriteError(
+                f"got {target} to make a folder; this command runs in it, and would be left in one that is gone. Name "
+                "a new folder, or go elsewhere first: cd .."
+            )
+        contents = {entry.name for entry in target.iterdir()}
     if not contents:
         return
     if not force:
         raise WriteError(f"{target} exists and is not empty. Pass --force to replace it, or choose another name.")
     if contents.isdisjoint(markers):
         raise WriteError(
-            f"{target} is not replaced even with --force: it holds no {' or '.join(markers)}, so it was not made here. "
-            "Choose another name."
+            f"{target} is not replaced even with --force: it holds no {' or '.join(markers)}, so it is something "
+            "else. Choose another name."
         )
 
 
-def _put_in_place(partial: Path, target: Path) -> None:
+def remove_leftovers(target: Path) -> None:
+    """Remove what killed processes left beside `target`; put back a folder that was killed between two renames.
+
+    Args:
+        target: A file or folder that was to be written, or still is; links are not followed.
+    """
+    endings = "|".join(re.escape(ending) for ending in (PARTIAL, DISPLACED, DISCARDED))
+    ours = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}({endings})")
+    for entry in list(target.parent.iterdir()):
+        if not ours.fullmatch(entry.name):
+            continue
+        try:
+            descriptor = os.open(entry, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:  # gone meanwhile, or another user's: not ours to judge
+            continue
+        try:
+            if not _lock(descriptor):
+                continue
+            if entry.name.endswith(DISPLACED) and not target.exists():
+                os.rename(entry, target)
+            elif entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
+
+
+def _runs_in(folder: Path) -> bool:
+    """Whether this process's current folder is `folder` or below it."""
+    try:
+        return Path.cwd().is_relative_to(folder)
+    except FileNotFoundError:  # it runs in a folder that is gone already
+        return False
+
+
+def _put_in_place(partial: Path, target: Path, force: bool) -> None:
     """Make `partial` the folder `target`; what was there before is then at `partial`, or gone."""
     try:
         os.rename(partial, target)  # also where `target` is an empty folder
@@ -198,12 +284,19 @@ def _put_in_place(partial: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
+        if not force:  # made by another process since we looked
+            raise WriteError(f"{target} exists by now. Pass --force to replace it, or choose another name.") from error
     if _exchange(partial, target):
         return
-    displaced = target.with_name(f".{target.name}.{secrets.token_hex(4)}{DISPLACED}")
+    displaced = _hidden_beside(target, DISPLACED)
     os.rename(target, displaced)
     os.rename(partial, target)
-    shutil.rmtree(displaced)
+    discard_folder(displaced, target)
+
+
+def _hidden_beside(target: Path, ending: str) -> Path:
+    """Return a new hidden name beside `target`."""
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}{ending}")
 
 
 def _exchange(one: Path, other: Path) -> bool:
@@ -223,7 +316,7 @@ def _exchange(one: Path, other: Path) -> bool:
 def _new_locked(target: Path, *, folder: bool) -> tuple[int, Path]:
     """Make a hidden sibling of `target` that we hold the lock of; return its descriptor and path."""
     while True:
-        partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}{PARTIAL}")
+        partial = _hidden_beside(target, PARTIAL)
         if folder:
             partial.mkdir()
             descriptor = os.open(partial, os.O_RDONLY | os.O_CLOEXEC)
@@ -233,6 +326,14 @@ def _new_locked(target: Path, *, folder: bool) -> tuple[int, Path]:
         if _lock(descriptor) and partial.exists():
             return descriptor, partial
         os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open folder is still the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _lock(descriptor: int) -> bool:
@@ -245,28 +346,6 @@ def _lock(descriptor: int) -> bool:
         # A file system without locks: nobody can tell a left-over from a write under way.
         return error.errno not in (errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS)
     return True
-
-
-def _remove_leftovers(target: Path) -> None:
-    """Remove what killed processes left beside `target`; put back a folder that was killed between two renames."""
-    for entry in list(target.parent.iterdir()):
-        if not entry.name.startswith(f".{target.name}.") or not entry.name.endswith((PARTIAL, DISPLACED)):
-            continue
-        try:
-            descriptor = os.open(entry, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:  # gone meanwhile, or another user's: not ours to judge
-            continue
-        try:
-            if not _lock(descriptor):
-                continue
-            if entry.name.endswith(DISPLACED) and not target.exists():
-                os.rename(entry, target)
-            elif entry.is_dir():
-                shutil.rmtree(entry, ignore_errors=True)
-            else:
-                entry.unlink(missing_ok=True)
-        finally:
-            os.close(descriptor)
 
 
 def _fsync_tree(folder: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edgelnn import atomic
-from edgelnn.atomic import new_folder_atomically, write_bytes_atomically, write_text_atomically
+from edgelnn.atomic import hold_folder, new_folder_atomically, write_bytes_atomically, write_text_atomically
 from edgelnn.errors import WriteError
 
 
@@ -215,7 +215,7 @@ def test_no_space_inside_a_folder_is_one_clear_line(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from edgelnn.atomic import new_folder_atomically, write_bytes_atomically
+from edgelnn.atomic import hold_folder, new_folder_atomically, write_bytes_atomically
 if sys.argv[2] == "folder":
     with new_folder_atomically(sys.argv[1], force=True) as folder:
         (folder / "half").write_bytes(b"half")
@@ -254,3 +254,57 @@ def test_a_folder_killed_between_two_renames_is_put_back(tmp_path):
     with pytest.raises(ValueError, match="no"), new_folder_atomically(tmp_path / "run", force=True):
         raise ValueError("no")
     assert (tmp_path / "run" / "manifest.json").read_text() == "old"
+
+
+def test_the_leftovers_of_another_name_are_not_taken_for_ours(tmp_path):
+    """``run.new`` was killed between its two renames: it is not put back as ``run``."""
+    displaced = tmp_path / ".run.new.0123abcd.edgelnn-displaced"
+    displaced.mkdir()
+    (displaced / "manifest.json").write_text("of run.new")
+    enter(tmp_path / "run")
+    assert (displaced / "manifest.json").exists()
+    enter(tmp_path / "run.new", force=True)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["run", "run.new"]
+
+
+def test_half_of_a_discarded_folder_is_never_put_back(tmp_path):
+    discarded = tmp_path / ".run.0123abcd.edgelnn-discarded"
+    discarded.mkdir()
+    (discarded / "manifest.json").write_text("half")
+    with pytest.raises(ValueError, match="no"), new_folder_atomically(tmp_path / "run", force=True):
+        raise ValueError("no")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_another_process_made_meanwhile_is_not_replaced_without_force(tmp_path, monkeypatch):
+    """It appears between the last look and the rename."""
+    monkeypatch.setattr(atomic, "check_replaceable", lambda *arguments: None)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "manifest.json").write_text("first")
+    with pytest.raises(WriteError, match="exists by now"):
+        enter(tmp_path / "run")
+    assert (tmp_path / "run" / "manifest.json").read_text() == "first"
+    assert hidden(tmp_path) == []
+
+
+def test_the_current_folder_is_not_replaced(tmp_path, monkeypatch):
+    (tmp_path / "bundle" / "below").mkdir(parents=True)
+    (tmp_path / "bundle" / "manifest.json").write_text("old")
+    monkeypatch.chdir(tmp_path / "bundle" / "below")
+    for path in ("..", tmp_path / "bundle"):
+        with pytest.raises(WriteError, match=r"this command runs in it.* cd \.\.$"):
+            enter(path, force=True)
+    assert (tmp_path / "bundle" / "manifest.json").read_text() == "old"
+
+
+def test_a_folder_that_was_replaced_meanwhile_is_not_held(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+
+    def replace_and_lock(descriptor: int) -> bool:
+        (tmp_path / "run").rename(tmp_path / "old")
+        (tmp_path / "run").mkdir()
+        return True
+
+    monkeypatch.setattr(atomic, "_lock", replace_and_lock)
+    with pytest.raises(WriteError, match="busy"), hold_folder(tmp_path / "run", busy="busy"):
+        pass
