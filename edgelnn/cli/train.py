@@ -76,12 +76,15 @@ def train(
 ) -> None:
     """Train a classifier: an LTC or CfC, or what it is to be compared with."""
     from edgelnn.run import Run
+    from edgelnn.training.folders import find_workplace, path_beside
     from edgelnn.training.loading import split_otherwise
 
     flags = {"data.name": data, "data.root": data_root, "training.epochs": epochs, "training.seed": seed}
     overrides = [f"{field}={value}" for field, value in flags.items() if value is not None] + (changes or [])
     alone = seeds == 1 and folds is None and repeats is None
-    source = str(out) if resume and experiment is None and out is not None and alone else experiment
+    source = experiment
+    if resume and experiment is None and out is not None and alone:
+        source = str(find_workplace(out, resume=True, force=False).path)
     start = None if begin is None else Run.load(begin)
     resolved = _resolve(source, overrides, start, qat=qat)
     series = plan_series(seed=resolved.training.seed, seeds=seeds, folds=folds, repeats=repeats)
@@ -96,7 +99,7 @@ def train(
         if not alone:
             message(f"{member.words} → {folder}", bold=True)
         # Of a series that was stopped, some have not begun.
-        begun = alone or folder.exists() or folder.with_name(f"{folder.name}.new").exists()
+        begun = alone or folder.exists() or path_beside(folder).exists()
         runs.append(
             _train_one(
                 each,

@@ -21,7 +21,7 @@ from edgelnn.run import (
     Run,
     read_environment,
 )
-from edgelnn.training.checkpoint import CHECKPOINT, Progress
+from edgelnn.training.checkpoint import Progress
 from edgelnn.training.epochs import Epochs
 from edgelnn.training.experiment import Experiment, FigureWeights
 from edgelnn.training.folders import Workplace, format_json, put_in_place
@@ -104,7 +104,6 @@ def finish_run(
         )
         draw_figures(results, folder / FIGURES)
     write_text_atomically(folder / METRICS, format_json(facts))
-    (folder / CHECKPOINT).unlink(missing_ok=True)
     put_in_place(workplace)
     return replace(run, folder=workplace.folder)
 

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgelnn.atomic import hold_folder
 from edgelnn.data.augmentation import Augmentation, has_sides
 from edgelnn.data.dataset import SPLITS, Dataset
 from edgelnn.errors import ConfigError, RunFolderError, TrainingError, TrainingInterrupted
@@ -22,7 +21,7 @@ from edgelnn.training.environment import describe_environment
 from edgelnn.training.epochs import Epochs
 from edgelnn.training.experiment import Experiment, TrainingSpec
 from edgelnn.training.finishing import finish_run
-from edgelnn.training.folders import Workplace, find_workplace, start_folder
+from edgelnn.training.folders import Workplace, claim_workplace, start_folder
 from edgelnn.training.listener import EpochReport, TrainingListener, TrainingStart
 from edgelnn.training.loading import load_experiment_dataset
 from edgelnn.training.losses import build_loss
@@ -86,61 +85,78 @@ def train(
         TrainingInterrupted: Ctrl-C; the folder is kept.
     """
     listener = listener or TrainingListener()
-    place = find_device(device)
-    workplace = find_workplace(Path(folder), resume=resume, force=force)
-    if resume and experiment is None:
-        experiment = workplace.check_experiment(None)
-    if start is not None:
-        experiment = fine_tuning_experiment(start) if experiment is None else started_from(experiment, start)
-    if resume:
-        experiment = workplace.check_experiment(experiment)
-    if workplace.finished:
-        return Run.load(folder)
-    if resume:
-        threads = workplace.check_machine(device, threads, listener)
-    if experiment is None:
-        raise ConfigError("got no experiment; expected one to train, or resume=True to continue the run in the folder.")
-    if start is None and not resume:
-        check_start_is_given(experiment)
-    dataset = dataset or load_experiment_dataset(experiment.data)
-    for split in SPLITS:
-        check_labels(
-            dataset[split].labels,
-            task=dataset.task,
-            class_names=dataset.class_names,
-            where=f"the {split} split of {dataset.name}",
-        )
-    with computing(place, threads) as threads:
-        epochs = _prepare(experiment, dataset, place, listener)
-        if not resume:
-            pretrained = None if start is not None else find_pretrained(experiment.model, progress=listener.on_download)
-            environment = _environment(epochs, experiment, device, threads, start, pretrained)
-            checkpoint = None
-            if start is not None:
-                begin_with(start, epochs.classifier, dataset, listener)
-            if pretrained is not None:
-                load_pretrained(epochs.classifier, pretrained)
-            if start is not None or pretrained is not None:
-                checkpoint = _checkpoint(epochs, Progress(), copy_state(epochs.classifier), threads)
-            start_folder(workplace, experiment, environment, force=force, checkpoint=checkpoint)
-        with hold_folder(workplace.path, busy=f"another process is training in {folder}. Wait for it, or stop it."):
-            try:
-                progress, best = _train_epochs(epochs, workplace, experiment, threads, device)
-                run = finish_run(epochs, workplace, experiment, progress, best, figures=figures)
-            except KeyboardInterrupt as error:
-                raise TrainingInterrupted(f"interrupted; the training is kept. Continue it: {workplace.how}") from error
-            except TrainingError as error:
-                raise TrainingError(f"{error} What was trained before is kept in {workplace.path}.") from error
-            except (MemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
-                    raise
-                size = experiment.training.batch_size
-                raise TrainingError(
-                    f"out of memory. Try a smaller training.batch_size (now {size}) or smaller images (data.size). "
-                    f"What was trained before is kept in {workplace.path}."
-                ) from error
+    place, folder = find_device(device), Path(folder)
+    with claim_workplace(folder, resume=resume, force=force) as workplace:
+        if resume and experiment is None:
+            experiment = workplace.check_experiment(None)
+        if start is not None:
+            experiment = fine_tuning_experiment(start) if experiment is None else started_from(experiment, start)
+        if resume:
+            experiment = workplace.check_experiment(experiment)
+        if workplace.finished:
+            return Run.load(folder)
+        if resume:
+            threads = workplace.check_machine(device, threads, listener)
+        if experiment is None:
+            raise ConfigError(
+                "got no experiment; expected one to train, or resume=True to continue the run in the folder."
+            )
+        if start is None and not resume:
+            check_start_is_given(experiment)
+        dataset = dataset or load_experiment_dataset(experiment.data)
+        for split in SPLITS:
+            check_labels(
+                dataset[split].labels,
+                task=dataset.task,
+                class_names=dataset.class_names,
+                where=f"the {split} split of {dataset.name}",
+            )
+        with computing(place, threads) as threads:
+            epochs = _prepare(experiment, dataset, place, listener)
+            if not resume:
+                _begin(epochs, workplace, experiment, threads, device, start)
+            run = _train_in(workplace, epochs, experiment, threads, device, figures=figures)
     listener.on_end(run)
     return run
+
+
+def _begin(
+    epochs: Epochs, workplace: Workplace, experiment: Experiment, threads: int, device: str, start: Run | None
+) -> None:
+    """Make the folder of a new training, with the weights that it begins with where those are given."""
+    pretrained = None
+    if start is None:
+        pretrained = find_pretrained(experiment.model, progress=epochs.listener.on_download)
+    environment = _environment(epochs, experiment, device, threads, start, pretrained)
+    checkpoint = None
+    if start is not None:
+        begin_with(start, epochs.classifier, epochs.dataset, epochs.listener)
+    if pretrained is not None:
+        load_pretrained(epochs.classifier, pretrained)
+    if start is not None or pretrained is not None:
+        checkpoint = _checkpoint(epochs, Progress(), copy_state(epochs.classifier), threads)
+    start_folder(workplace, experiment, environment, checkpoint=checkpoint)
+
+
+def _train_in(
+    workplace: Workplace, epochs: Epochs, experiment: Experiment, threads: int, device: str, *, figures: bool
+) -> Run:
+    """Train what is left to train and return the run; errors say what is kept, and how to go on."""
+    try:
+        progress, best = _train_epochs(epochs, workplace, experiment, threads, device)
+        return finish_run(epochs, workplace, experiment, progress, best, figures=figures)
+    except KeyboardInterrupt as error:
+        raise TrainingInterrupted(f"interrupted; the training is kept. Continue it: {workplace.how}") from error
+    except TrainingError as error:
+        raise TrainingError(f"{error} What was trained before is kept in {workplace.path}.") from error
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        size = experiment.training.batch_size
+        raise TrainingError(
+            f"out of memory. Try a smaller training.batch_size (now {size}) or smaller images (data.size). "
+            f"What was trained before is kept in {workplace.path}."
+        ) from error
 
 
 def _prepare(experiment: Experiment, dataset: Dataset, place: Any, listener: TrainingListener) -> Epochs:
