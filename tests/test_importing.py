@@ -17,11 +17,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from edgelnn.errors import ConfigError, ModelFileError
+from edgelnn.errors import ConfigError, ModelFileError, TrainingInterrupted
 from edgelnn.importing import KeyMap, import_weights, load_key_map, read_weight_file
 from edgelnn.run import Run
-from edgelnn.training import load_experiment
+from edgelnn.training import load_experiment, train
 from tests.helpers import assert_one_clear_line, run_cli
+from tests.training_runs import Recorder
 
 MAP = """
 "stem.0.conv.*" = "conv1.*"
@@ -109,6 +110,25 @@ def test_the_published_layout_gives_the_same_logits_and_a_whole_run(
     assert {path.name for path in (run.folder / "figures").iterdir()} >= {"roc.png", "wiring.png"}
     judged = run_cli("evaluate", run.folder, "--json", "--bootstrap", "0")
     assert judged.json["metrics"]["auc"] == run.metrics["test"].auc
+
+
+def test_weights_are_not_imported_over_a_training_that_is_under_way(
+    state: dict[str, Tensor], key_map: Path, tmp_path: Path
+) -> None:
+    torch.save(state, tmp_path / "lnn.pt")
+    folder = tmp_path / "run"
+    experiment = load_experiment("safipatel-lnn", ["data.name=phantoms"])
+
+    class Meanwhile(Recorder):
+        def on_batch(self, batch: int, batches: int) -> None:
+            words = ("--experiment", "safipatel-lnn", "--map", key_map, "--run", folder, *phantoms(), "--force")
+            outcome = run_cli("import", tmp_path / "lnn.pt", *words)
+            assert_one_clear_line(outcome, f"another process is training in {folder}", code=[1])
+            super().on_batch(batch, batches)
+
+    with pytest.raises(TrainingInterrupted):
+        train(experiment, folder=folder, listener=Meanwhile(fail_at=0), figures=False)
+    assert "imported" not in (folder / "environment.json").read_text("utf-8")
 
 
 def test_safetensors_and_a_checkpoint_around_the_state_dict_are_read_alike(

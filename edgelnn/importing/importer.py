@@ -35,7 +35,7 @@ from edgelnn.run import (
 )
 from edgelnn.training.environment import describe_dataset, describe_machine, installed_versions
 from edgelnn.training.experiment import Experiment
-from edgelnn.training.folders import format_json
+from edgelnn.training.folders import format_json, keep_others_out
 from edgelnn.training.history import format_history
 from edgelnn.training.judging import Answers, ask, judge, threshold_from
 from edgelnn.training.loading import format_experiment
@@ -74,7 +74,7 @@ def import_weights(
         ConfigError: The weights are of another model, or of another wiring.
         DataError: What images the model takes is not known, since the data have no name and are not there.
         ModelFileError: The file is damaged, or holds more than tensors, or numbers that are not finite.
-        WriteError: The folder exists, or cannot be written.
+        WriteError: The folder exists, cannot be written, or a training is under way in it.
     """
     file = read_weight_file(weights)
     described = _describe_data(experiment) if dataset is None else describe_dataset(dataset)
@@ -120,7 +120,10 @@ def import_weights(
         "selected_by": "imported",
         "selected_with": "float32",
     }
-    with new_folder_atomically(Path(folder), force) as new:
+    with (
+        keep_others_out(Path(folder)),
+        new_folder_atomically(Path(folder), force, markers=(ENVIRONMENT,)) as new,
+    ):
         write_text_atomically(new / EXPERIMENT, text)
         write_bytes_atomically(new / WEIGHTS, save(dict(match.state), {"format": "pt"}))
         write_text_atomically(new / HISTORY, format_history(()))
