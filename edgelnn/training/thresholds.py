@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,8 @@ def choose_threshold(
     positive = 1 if positive_class is None else positive_class
     # As `decide` does: by the last column, which may not tell apart what the first does next to 0, and class 1 above.
     last = probabilities[:, -1].astype(np.float64)
-    scores, truth, side = (last, labels == 1, "right") if positive else (1.0 - last, labels == 0, "left")
+    scores, truth = (last, labels == 1) if positive else (1.0 - last, labels == 0)
+    side: Literal["left", "right"] = "right" if positive else "left"
     levels = np.unique(scores)
     cuts = np.concatenate([[levels[0] / 2], (levels[1:] + levels[:-1]) / 2, [(levels[-1] + 1) / 2]])
     cuts = cuts[~np.isin(cuts, levels) | (cuts == 0) | (cuts == 1)]
