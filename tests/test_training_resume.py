@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -284,5 +285,6 @@ def test_ctrl_c_on_the_command_line_leaves_a_run_to_resume(tmp_path):
     typed = said[said.index("edgelnn train --resume") :].split("\n")[0].split()
     resumed = subprocess.run([sys.executable, "-m", *typed], capture_output=True, text=True, cwd=ROOT, check=True)
     assert "epoch  60/60" in resumed.stderr
-    assert "epoch   2/60" not in resumed.stderr
+    assert re.search(r"going on after epoch [123]\b", resumed.stderr), "which was kept depends on how slow the disk is"
+    assert "epoch   1/60" not in resumed.stderr
     assert Run.load(tmp_path / "run").history[-1].epoch == 60
