@@ -2,11 +2,13 @@
 
 Imports numpy and Pillow alone, so that a board can use it.
 
-How a file becomes pixels: the camera's orientation (EXIF) is applied; transparency is laid over black; palettes,
-CMYK, YCbCr, LAB and 1-bit become RGB or grey as Pillow converts them; 16 bits become 8 by ``value / 257``, rounded,
-which keeps black and white where they are; floating point must lie in [0, 1] or be whole numbers in 0..255. Where that
-is asked for, the result is cropped to its largest bright region (`edgelnn.contour_crop`). Then it is resized to the
-asked-for side with Pillow's bicubic filter, which averages where it shrinks, as MedMNIST's own images were made.
+How a file becomes pixels: the camera's orientation (EXIF) is applied; transparency is laid over black (save where a PNG
+of 2 or 4 bits names a clear grey, which Pillow does not find); palettes, CMYK, YCbCr, LAB and 1-bit become RGB or grey
+as Pillow converts them; 16 bits become 8 by ``value / 257``, rounded, which keeps black and white where they are;
+floating point must lie in [0, 1] or be whole numbers in 0..255. Where that is asked for, the result is cropped to its
+largest bright region (`edgelnn.contour_crop`). Then it is resized to the asked-for side with Pillow's bicubic filter,
+which averages where it shrinks, as MedMNIST's own images were made. A bundle's ``predict.py`` does the same in code of
+its own.
 """
 
 from __future__ import annotations
@@ -237,6 +239,8 @@ def _picture(image: Image.Image, name: object, size: tuple[int, int] | None, cro
                 f"{name} holds values from {values.min()} to {values.max()}; expected 8 or 16 bits. Save it as a "
                 "16-bit PNG."
             )
+        if "transparency" in image.info:
+            values[values == image.info["transparency"]] = 0
         deep = int(values.max())
         pixels = np.rint(values / 257).astype(np.uint8)[..., np.newaxis]
     elif image.mode == "F":
@@ -255,11 +259,11 @@ def _eight_bit(image: Image.Image) -> NDArray[np.uint8]:
     """Return ``(h, w, 1 or 3)`` uint8 of an image of 8 bits or fewer; 1 where it is grey throughout."""
     from PIL import Image
 
-    if image.mode in ("1", "L"):
-        return np.asarray(image.convert("L"))[..., np.newaxis]
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         layered = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layered.size, (0, 0, 0, 255)), layered)
+    elif image.mode in ("1", "L"):
+        return np.asarray(image.convert("L"))[..., np.newaxis]
     pixels = cast(NDArray[np.uint8], np.asarray(image.convert("RGB")))
     is_grey = bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all())
     return pixels[..., :1] if is_grey else pixels

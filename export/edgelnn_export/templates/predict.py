@@ -15,11 +15,14 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
+FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # others may start other programs
+MAX_PIXELS = 50_000_000
 contour_box = None  # replaced by edgelnn/contour_crop.py where the model takes cropped images
 
 
@@ -68,42 +71,75 @@ def load_pixels(path, shape, crop):
 
     Image files become pixels as those did that the model was trained on; arrays have to be such pixels.
     """
-    if path.suffix in (".npy", ".npz"):
+    if path.suffix.casefold() in (".npy", ".npz"):
         return load_arrays(path, shape)
     if len(shape) == 4:
         sys.exit(f"{path}: this model takes volumes {shape}: give them as .npy or .npz arrays of uint8")
     try:
-        from PIL import Image, ImageOps
+        from PIL import Image
     except ImportError:
         sys.exit("image files need Pillow: pip install pillow, or give the pixels as a .npy file")
     height, width, channels = shape
-    with Image.open(path) as opened:
-        image = ImageOps.exif_transpose(opened)
-        if image.mode.startswith(("I", "F")):
-            sys.exit(f"{path}: has {image.mode} pixels; convert it to 8 bits first, all images alike")
-        if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
-            image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image.convert("RGBA"))
-        image = image.convert("RGB")
-        if crop:
-            box = contour_box(np.asarray(image, np.uint8), **crop)
-            if box is None:
-                print(f"{path}: no region brighter than {crop['threshold']} to crop to: used whole", file=sys.stderr)
-            else:
-                image = image.crop((box[2], box[0], box[3], box[1]))
-        image = image.resize((width, height), Image.Resampling.BICUBIC).convert("L" if channels == 1 else "RGB")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of sizes, which are checked, and of broken metadata, which is not used
+        image = open_image(path)
+    if crop:
+        box = contour_box(np.asarray(image.convert("RGB"), np.uint8), **crop)
+        if box is None:
+            print(f"{path}: no region brighter than {crop['threshold']} to crop to: used whole", file=sys.stderr)
+        else:
+            image = image.crop((box[2], box[0], box[3], box[1]))
+    image = image.resize((width, height), Image.Resampling.BICUBIC).convert("L" if channels == 1 else "RGB")
     return [(path.name, np.asarray(image, np.uint8).reshape(shape))]
 
 
+def open_image(path):
+    """Return the one picture in a file, upright, of 8 bits (mode L or RGB), transparency laid over black."""
+    from PIL import Image, ImageOps
+
+    Image.init()
+    with Image.open(path, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as opened:
+        if opened.width * opened.height > MAX_PIXELS:
+            sys.exit(f"{path}: declares {opened.width}x{opened.height} pixels; at most {MAX_PIXELS} are opened")
+        frames = getattr(opened, "n_frames", 1)
+        if frames > 1 and opened.format != "MPO":  # MPO: a photograph with a preview
+            sys.exit(f"{path}: holds {frames} images; expected one: save each as a file of its own")
+        opened.load()
+        image = ImageOps.exif_transpose(opened)
+    see_through = image.info.get("transparency")
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        values = np.array(image).astype(np.int64)
+        if see_through is not None:
+            values[values == see_through] = 0
+        # In 8 bits, 12 bits that were written into 16 would be almost black.
+        low, high = values.min(), values.max()
+        if low < 0 or high > 65535 or 0 < high < 2**14:
+            sys.exit(f"{path}: has values from {low} to {high}; convert it to 8 bits, all images alike")
+        return Image.fromarray(np.rint(values / 257).astype(np.uint8))
+    if image.mode == "F":
+        sys.exit(f"{path}: has floating-point pixels; convert it to 8 bits first, all images alike")
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or see_through is not None:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image.convert("RGBA"))
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
 def load_arrays(path, shape):
-    """Return the images in a .npy file, or in the array `images` (or the only one) of an .npz file."""
-    array = np.load(path, allow_pickle=False)
-    if path.suffix == ".npz":
-        names = array.files
-        array = array["images" if "images" in names else names[0]]
+    """Return the images in a .npy file, or in the array `images`, `test_images` or the only one of an .npz file."""
+    with path.open("rb") as file:
+        array = np.load(file, allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            names = array.files
+            name = next((name for name in ("images", "test_images") if name in names), None)
+            if name is None and len(names) != 1:
+                held = ", ".join(names) or "nothing"
+                sys.exit(f"{path}: holds {held}; expected an array named images, or a single one")
+            array = np.asarray(array[name or names[0]])
     if shape[-1] == 1 and array.shape[-1:] != (1,):
         array = array[..., np.newaxis]
     if array.ndim == len(shape):
         array = array[np.newaxis]
+    if not array.size:
+        sys.exit(f"{path}: holds no pixels, but an array of shape {array.shape}")
     if array.dtype != np.uint8 or array.shape[1:] != shape:
         sys.exit(f"{path}: got {array.shape[1:]} {array.dtype}; the model takes images {shape} of uint8, 0 to 255")
     return [(f"{path.name}[{index}]" if len(array) > 1 else path.name, image) for index, image in enumerate(array)]
@@ -163,8 +199,8 @@ def main():
         try:
             rules = manifest["preprocessing"]
             images = load_pixels(path, tuple(rules["image_shape"]), rules["crop"])
-        except (OSError, ValueError, KeyError) as error:
-            sys.exit(f"{path}: cannot be read as images: {error}")
+        except Exception as error:  # numpy, zipfile and every decoder of Pillow have their own for a damaged file
+            sys.exit(f"{path}: cannot be read as images: {' '.join(str(error).split()) or type(error).__name__}")
         for label, image in images:
             probabilities = by_class(run(preprocess(image, manifest, variant["layout"])), manifest)
             named = zip(manifest["class_names"], probabilities, strict=True)
