@@ -13,7 +13,7 @@ from edgelnn_export.onnx_model import write_onnx
 from edgelnn_export.quantization import RECIPES, Candidate
 from edgelnn_export.quantization.choice import reasons_to_drop, recommend
 from edgelnn_export.quantization.onnx_quantizer import quantize_onnx
-from edgelnn_export.quantization.ranges import find_range
+from edgelnn_export.quantization.ranges import CALIBRATIONS, Activations, find_range
 from edgelnn_export.quantization.scope import REST
 from edgelnn_export.quantization.sensitivity import Loss, choose_calibration, choose_plan
 from edgelnn_export.quantization.tflite_quantizer import quantize_tflite
@@ -171,10 +171,25 @@ def test_ranges_by_each_rule():
     low, high = find_range(values, "entropy")
     assert 2 < high < 12
     assert low >= -12
-    for rule in ("min_max", "percentile", "entropy"):
+    for rule in CALIBRATIONS:
         assert find_range(np.zeros(5), rule) == (0.0, 0.0)
         low, high = find_range(np.abs(values), rule)
         assert low == pytest.approx(0.0, abs=1e-3), "a range of what is rectified begins at zero"
+
+
+def test_extremes_are_kept_of_all_values_and_of_most_of_them_a_sample():
+    values = np.random.default_rng(0).normal(size=(3, 700_000)).astype(np.float32)
+    values[1, 1], values[2, 1] = 100.0, -50.0
+    seen = Activations(feeds=3)
+    for each in values:
+        seen.add("a", each)
+        seen.add("b", -each[:1000])
+    assert seen.ranges("min_max") == {"a": (-50.0, 100.0), "b": (-100.0, 50.0)}
+    assert seen.ranges("percentile")["a"] == find_range(values, "percentile")
+    few = Activations(feeds=2_000_000)
+    few.add("a", values[1])
+    assert few.ranges("min_max")["a"][1] == 100.0
+    assert few.ranges("percentile")["a"] == (values[1, 0], values[1, 0])
 
 
 def test_the_calibration_nearest_to_the_model_is_taken():
@@ -247,6 +262,34 @@ def test_every_recipe_makes_a_smaller_file_of_nearly_the_same_answers_or_says_wh
     stored = {layer.weights for layer in inspect_model(q).layers}
     assert ("float16" if recipe == "float16" else "int8") in stored
     assert inspect_model(q).holds_integers == RECIPES[recipe].holds_integers
+
+
+@pytest.mark.parametrize(("write", "quantize"), [(write_onnx, quantize_onnx), (write_tflite, quantize_tflite)])
+def test_each_rule_gives_ranges_of_its_own_where_tails_are_heavy(write, quantize):
+    data = write(convolutions("channels_last"))
+    x = np.random.default_rng(0).standard_t(2, size=(400, 24)).astype(np.float32)
+    files = {rule: quantize(data, RECIPES["static_wi8_ai8"], x, calibration=rule) for rule in CALIBRATIONS}
+    assert len(set(files.values())) == 3
+    for rule, q in files.items():
+        assert q == quantize(data, RECIPES["static_wi8_ai8"], x, calibration=rule)
+        low, high = find_range(x, rule)
+        assert input_scale(q, write) == pytest.approx((high - low) / 255, rel=1e-5)
+
+
+def input_scale(data, write):
+    """The step between two integers that stand for what is put in."""
+    if write is write_onnx:
+        import onnx
+
+        graph = onnx.load_from_string(data).graph
+        (node,) = [each for each in graph.node if each.op_type == "QuantizeLinear" and each.input[0] == "image"]
+        return onnx.numpy_helper.to_array(next(each for each in graph.initializer if each.name == node.input[1])).item()
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=data)
+    interpreter.allocate_tensors()
+    (quantize,) = [op for op in interpreter._get_ops_details() if op["op_name"] == "QUANTIZE"]
+    return interpreter._get_tensor_details(int(quantize["outputs"][0]), 0)["quantization"][0]
 
 
 def test_weights_of_onnx_lstms_are_stored_as_integers_and_widened_when_loaded():

@@ -1,4 +1,4 @@
-"""Recipes applied to ONNX files by ONNX Runtime's own quantizer.
+"""Recipes applied to ONNX files by ONNX Runtime's own quantizer, static ones with ranges found here (`ranges`).
 
 Static files are QDQ, signed activations and weights, weights per channel: the form that ONNX Runtime names first for
 ARM. The outputs of matrix products stay float32 (the kernels take int8 in and give float32 for free), so that only what
@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 
 from edgelnn.errors import ExportError, MissingExtraError
 from edgelnn_export.chatter import logged_chatter
+from edgelnn_export.quantization.onnx_activations import observe
 from edgelnn_export.quantization.onnx_storage import store_weights, stored_weights
 from edgelnn_export.quantization.onnx_thin import pool_before_rectifying, thin_convolutions
-from edgelnn_export.quantization.ranges import PERCENTILE, Calibration
+from edgelnn_export.quantization.ranges import Calibration
 from edgelnn_export.quantization.recipe import Recipe
 from edgelnn_export.quantization.scope import REST, Operator, Place, Plan, Scheme, before_recurrence, integer_operators
 from edgelnn_profiling.runtimes import import_runtime
@@ -40,7 +41,6 @@ _PRODUCTS: Final = {"MatMul": 1, "Gemm": 1, "Conv": 1}  # and which of their inp
 _RECURRENT: Final = ("LSTM", "GRU", "RNN", "Scan", "Loop")
 _FOLLOWERS: Final = ("Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
 _WORTHWHILE_WEIGHTS: Final = 1024
-_IMAGES_AT_ONCE: Final = 16
 _STORED: Final[Mapping[Scheme, Literal["int8", "float16"]]] = {"weight_only": "int8", "float16": "float16"}
 
 
@@ -170,34 +170,29 @@ def _quantize_static(
     images: NDArray[np.float32],
     calibration: Calibration,
 ) -> None:
-    methods = quantization.CalibrationMethod
-    method = {"min_max": methods.MinMax, "percentile": methods.Percentile, "entropy": methods.Entropy}[calibration]
-    quantization.quantize_static(
-        model,
-        result,
-        _reader(quantization, model.graph.input[0], images),
-        quant_format=quantization.QuantFormat.QDQ,
-        nodes_to_quantize=nodes,
-        # Of these kinds only are ranges measured: an unrolled recurrence has thousands of values that nobody asks for.
-        op_types_to_quantize=sorted({node.op_type for node in model.graph.node if node.name in nodes}),
-        activation_type=quantization.QuantType.QInt8,
-        weight_type=quantization.QuantType.QInt8,
+    from onnxruntime.quantization.calibrate import TensorData, TensorsData  # type: ignore[import-untyped]
+
+    ranges = observe(model, nodes, images).ranges(calibration)
+    quantizer = quantization.QDQQuantizer(
+        model=model,
         per_channel=True,
-        calibrate_method=method,
-        extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"], "CalibPercentile": PERCENTILE},
+        reduce_range=False,
+        weight_qType=quantization.QuantType.QInt8,
+        activation_qType=quantization.QuantType.QInt8,
+        tensors_range=TensorsData(
+            quantization.CalibrationMethod.MinMax,
+            {
+                name: TensorData(lowest=np.array([smallest], np.float32), highest=np.array([largest], np.float32))
+                for name, (smallest, largest) in ranges.items()
+            },
+        ),
+        nodes_to_quantize=nodes,
+        nodes_to_exclude=[],
+        op_types_to_quantize=sorted({node.op_type for node in model.graph.node if node.name in nodes}),
+        extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]},
     )
-
-
-def _reader(quantization: Any, model_input: onnx.ValueInfoProto, images: NDArray[np.float32]) -> Any:
-    """Return the calibration images as ONNX Runtime wants them: a reader of feeds, None at the end."""
-    batch = model_input.type.tensor_type.shape.dim[0].dim_value or _IMAGES_AT_ONCE
-    feeds = iter([{model_input.name: images[start : start + batch]} for start in range(0, len(images), batch)])
-
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]  # the library has no types
-        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-            return next(feeds, None)
-
-    return Reader()
+    quantizer.quantize_model()
+    quantizer.model.save_model_to_file(str(result))
 
 
 def _placed(model: onnx.ModelProto) -> list[tuple[Operator, Place]]:

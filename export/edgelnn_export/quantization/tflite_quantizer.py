@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgelnn.errors import ExportError, MissingExtraError
 from edgelnn_export.chatter import logged_chatter
-from edgelnn_export.quantization.ranges import Calibration, find_range
+from edgelnn_export.quantization.ranges import Activations, Calibration
 from edgelnn_export.quantization.recipe import Recipe
 from edgelnn_export.quantization.scope import REST, Operator, Place, Plan, Scheme, before_recurrence, integer_operators
 from edgelnn_export.quantization.tflite_bodies import body_operators, holds_loops, without_loops
@@ -26,7 +26,6 @@ _PRODUCTS: Final = {"FULLY_CONNECTED": 1, "CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, 
 _RECURRENT: Final = ("WHILE", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN")
 _IMAGES_AT_ONCE: Final = 16
 _WORTHWHILE_WEIGHTS: Final = 256  # an operator and its tensors cost some 200 bytes
-_MOST_VALUES: Final = 2_000_000  # kept of one activation
 _FOLLOWERS: Final = ("RELU", "RELU6", "MAX_POOL_2D", "AVERAGE_POOL_2D")
 
 
@@ -207,20 +206,17 @@ def _narrowed(data: bytes, model: Any, ranges: Any, feeds: list[Any], calibratio
     }
     interpreter = Interpreter(model_content=data, num_threads=1, experimental_preserve_all_tensors=True)
     place = interpreter.get_input_details()[0]["index"]
-    seen: dict[int, list[NDArray[np.float32]]] = {index: [] for index in wanted}
-    most = _MOST_VALUES // len(feeds)
+    seen = Activations(len(feeds))
     for feed in feeds:
         (batch,) = feed.values()
         interpreter.resize_tensor_input(place, batch.shape)
         interpreter.allocate_tensors()
         interpreter.set_tensor(place, batch)
         interpreter.invoke()
-        for index in wanted:
-            values = interpreter.get_tensor(index).ravel()
-            seen[index].append(values[:: max(1, len(values) // most)])
+        for index, name in wanted.items():
+            seen.add(name, interpreter.get_tensor(index))
     narrowed = dict(ranges)
-    for index, name in wanted.items():
-        smallest, largest = find_range(np.concatenate(seen[index]), calibration)
+    for name, (smallest, largest) in seen.ranges(calibration).items():
         shape = np.shape(ranges[name]["min"])
         narrowed[name] = {
             **ranges[name],
