@@ -17,6 +17,7 @@ import torch
 
 from edgelnn.bundle import Bundle, Manifest
 from edgelnn.data import load_dataset
+from edgelnn.data.dataset import Split
 from edgelnn.errors import ConfigError, DataError, ExportError, ParityError, RunFolderError, WriteError
 from edgelnn.run import Run
 from edgelnn.training.metrics import evaluate_predictions
@@ -483,6 +484,21 @@ def test_manifest_of_a_real_export_survives_the_round_trip(full):
     text = (full.folder / "manifest.json").read_text()
     assert Manifest.from_json(text).to_json() == text
     assert load_dataset("phantoms").class_names == full.manifest.class_names
+
+
+def test_a_rare_class_keeps_no_file_from_being_judged(full, tiny_run):
+    """Of 1200 validation images one is of the first class, and not among every third."""
+    dataset = tiny_run.load_dataset()
+    labels = np.ones(1200, np.int64)
+    labels[1] = 0
+    rare = Split(np.random.default_rng(0).integers(0, 256, (1200, 28, 28, 1), dtype=np.uint8), labels)
+    dataset = replace(dataset, splits={**dataset.splits, "val": rare})
+    judge = Judge.appoint(tiny_run.load_classifier(), dataset, tiny_run.preprocessing)
+    loss = trial_module.loss_on_validation(judge, full.path(full.manifest.variants[0]).read_bytes(), "onnx")
+    assert loss.error < 1e-5
+    assert abs(loss.auc_drop) < 0.01
+    with pytest.raises(ExportError, match="a file made on the way does not run"):
+        trial_module.loss_on_validation(judge, b"no model", "onnx")
 
 
 def test_a_tolerance_grows_with_the_models_own_rounding_and_no_further(tiny_run: Run) -> None:

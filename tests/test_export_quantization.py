@@ -25,7 +25,7 @@ from edgelnn_export.quantization.onnx_storage import stored_weights
 from edgelnn_export.quantization.onnx_thin import pool_before_rectifying, thin_convolutions
 from edgelnn_export.quantization.scope import Operator, before_recurrence
 from edgelnn_export.quantization.tflite_quantizer import quantize_tflite
-from edgelnn_export.selection import calibration_images, golden_images, random_images
+from edgelnn_export.selection import calibration_images, golden_images, judging_images, random_images
 from edgelnn_export.tflite_model import write_tflite
 from edgelnn_profiling import load_runtime
 
@@ -419,6 +419,27 @@ def test_calibration_images_are_training_images():
     assert len(np.unique(chosen.reshape(128, -1), axis=0)) == 128
     volumes = Split(np.zeros((50, 3, 4, 4, 1), np.uint8), np.zeros(50, np.int64))
     assert len(calibration_images(volumes)) == 32
+
+
+def test_files_are_judged_on_images_of_every_class():
+    few = split(300)
+    assert judging_images(few).tolist() == list(range(300)), "all where there are few"
+    labels = np.zeros(5230, np.int64)
+    labels[[7, 8, 9]] = 1  # none of which is an eleventh
+    labels[100:120] = 2
+    chosen = judging_images(Split(np.zeros((5230, 1, 1, 1), np.uint8), labels))
+    assert np.bincount(labels[chosen]).tolist() == [475, 3, 8]
+    assert set(range(0, 5230, 11)) <= set(chosen.tolist())
+    assert (np.diff(chosen) > 0).all()
+    several = np.zeros((2000, 3), np.int64)
+    several[5, 0] = 1  # one image with the first label
+    several[:, 1] = 1
+    several[[1, 2], 1] = 0  # and two without the second
+    several[::2, 2] = 1
+    chosen = judging_images(Split(np.zeros((2000, 1, 1, 1), np.uint8), several))
+    assert several[chosen].sum(axis=0)[0] == 1
+    assert (1 - several[chosen]).sum(axis=0)[1] == 2
+    assert len(chosen) <= 512 + 3
 
 
 # Which file is recommended

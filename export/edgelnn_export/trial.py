@@ -15,6 +15,7 @@ from edgelnn_export.making import LAYOUTS, Maker
 from edgelnn_export.parity import Answers, Judge, answer, reason_to_reject
 from edgelnn_export.quantization import Candidate
 from edgelnn_export.quantization.sensitivity import Loss
+from edgelnn_export.selection import judging_images
 
 if TYPE_CHECKING:
     from edgelnn_profiling.runtimes import AbstractRuntime
@@ -23,7 +24,6 @@ __all__ = ["Trial", "loss_on_validation", "try_candidate"]
 
 logger = logging.getLogger(__name__)
 _IMAGES_A_CALL: Final = 64
-_MOST_IMAGES: Final = 512
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def try_candidate(
 
 
 def loss_on_validation(judge: Judge, data: bytes, model_format: ModelFormat) -> Loss:
-    """Return what a file loses against the PyTorch model, on at most 512 images of the validation split.
+    """Return what a file loses against the PyTorch model, on some 512 images of the validation split.
 
     Args:
         judge: Knows the right answers.
@@ -140,17 +140,19 @@ def loss_on_validation(judge: Judge, data: bytes, model_format: ModelFormat) -> 
         model_format: Its format.
 
     Raises:
-        ExportError: The file does not run, or answers with something that is no number.
+        ExportError: The file does not run, or its answers cannot be judged.
     """
     whole = judge.dataset["val"]
-    step = -(-len(whole) // _MOST_IMAGES)
-    split, expected = Split(whole.images[::step], whole.labels[::step]), judge.validation[::step]
+    chosen = judging_images(whole)
+    split, expected = Split(whole.images[chosen], whole.labels[chosen]), judge.validation[chosen]
     try:
         runtime = _load(data)
         found = answer(runtime, split.images, judge.preprocessing, LAYOUTS[model_format], batch=_IMAGES_A_CALL)
         auc_drop = judge.figures(expected, split)["auc"] - judge.figures(found, split)["auc"]
-    except (ModelFileError, DataError) as error:
+    except ModelFileError as error:
         raise ExportError(f"a file made on the way does not run: {str(error).rstrip('.')}") from error
+    except DataError as error:
+        raise ExportError(f"a file made on the way cannot be judged: {str(error).rstrip('.')}") from error
     return Loss(float(abs(found - expected).mean()), auc_drop)
 
 
