@@ -11,7 +11,7 @@ from edgelnn_export.inspection import inspect_model
 from edgelnn_export.listener import Check
 from edgelnn_export.onnx_model import write_onnx
 from edgelnn_export.quantization import RECIPES, Candidate
-from edgelnn_export.quantization.choice import reasons_to_drop, recommend
+from edgelnn_export.quantization.choice import conclude, reasons_to_drop, recommend
 from edgelnn_export.quantization.onnx_quantizer import quantize_onnx
 from edgelnn_export.quantization.ranges import CALIBRATIONS, Activations, find_range
 from edgelnn_export.quantization.scope import REST
@@ -89,6 +89,27 @@ def test_the_cheapest_file_that_loses_nothing_is_recommended():
     ):
         found = recommend(files, 0.9, dict(zip(names, costs, strict=True)), noise)
         assert found.name == f"onnx-{winner}", costs
+
+
+def test_a_conclusion_says_why_a_cheaper_file_is_not_recommended():
+    float32 = variant("float32", 100, 0.9, 1.0)
+    other = variant("float16", 50, 0.9, 0.9)
+    worse = variant("static_wi8_ai8", 30, 0.89, 1.0)
+    both = variant("dynamic_wi8_afp32", 40, 0.8, 0.5)
+    dear = variant("weight_only_wi8_afp32", 35, 0.8, 0.5)
+    files = [float32, other, worse, both, dear]
+    costs = {each.name: cost for each, cost in zip(files, (3.0, 2.0, 1.0, 2.5, 4.0), strict=True)}
+    otherwise, loses = "onnx-float16 decides otherwise too often", "onnx-static_wi8_ai8 loses more than 0.005 of AUC"
+    said = "onnx-float32 is recommended: on the validation split "
+    assert conclude([float32, other], float32, costs) == f"{said}{otherwise}."
+    assert conclude([float32, worse], float32, costs) == f"{said}{loses}."
+    assert conclude([float32, worse], float32, {}) == f"{said}{loses}."
+    twice = "onnx-dynamic_wi8_afp32 decides otherwise too often and loses more than 0.005 of AUC"
+    assert conclude(files, float32, costs) == f"{said}{otherwise}, {loses}, {twice}."
+    assert "costs no less" in conclude([float32, dear], float32, costs)
+    assert "no smaller" in conclude([float32, variant("float16", 120, 0.9, 1.0)], float32, {})
+    near = variant("float16", 120, 0.9, 1.0)  # a little cheaper, within noise, and larger: it has no fault
+    assert "float32 is the best there is" in conclude([float32, near], float32, costs)
 
 
 # In an export

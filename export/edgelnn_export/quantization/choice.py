@@ -25,6 +25,7 @@ __all__ = ["conclude", "reasons_to_drop", "recommend"]
 
 _AUC_DROP: Final = 0.005
 _AGREEMENT: Final = 0.99
+_LOSES: Final = f"loses more than {_AUC_DROP:g} of AUC"
 
 
 def reasons_to_drop(
@@ -86,16 +87,21 @@ def recommend(
         costs: Of every variant, by name; empty where unknown.
         noise: Share by which two costs must differ to be told apart.
     """
-    harmless = [
-        each
-        for each in variants
-        if each.recipe == "float32"
-        or (each.validation["auc"] >= auc - _AUC_DROP and each.validation["agreement"] >= _AGREEMENT)
-    ]
+    harmless = [each for each in variants if each.recipe == "float32" or not _faults(each, auc)]
     if costs:
         least = min(costs[each.name] for each in harmless)
         harmless = [each for each in harmless if costs[each.name] <= least * (1 + noise)]
     return min(harmless, key=lambda each: each.size_bytes)
+
+
+def _faults(variant: Variant, auc: float) -> list[str]:
+    """Return in words what keeps a quantized file from being recommended, beside a model of this AUC."""
+    faults = []
+    if variant.validation["agreement"] < _AGREEMENT:
+        faults.append("decides otherwise too often")
+    if variant.validation["auc"] < auc - _AUC_DROP:
+        faults.append(_LOSES)
+    return faults
 
 
 def conclude(variants: Sequence[Variant], recommended: Variant, costs: Mapping[str, float]) -> str:
@@ -109,13 +115,21 @@ def conclude(variants: Sequence[Variant], recommended: Variant, costs: Mapping[s
     if all(each.recipe == "float32" for each in variants):
         return f"No quantized file is worth keeping: float32 is the best there is, {recommended.name} above all."
     if recommended.recipe == "float32":
-        quantized = [each for each in variants if each.recipe != "float32"]
-        cheaper = [each.name for each in quantized if costs and costs[each.name] < costs[recommended.name]]
-        if cheaper or not costs:
-            better = " and ".join(cheaper) or "what is smaller"
-            decide = "decide" if len(cheaper) > 1 else "decides"
-            return f"{recommended.name} is recommended: {better} {decide} otherwise too often on the validation split."
-        return f"float32 is the best there is: {recommended.name}. Quantized files are smaller, but cost no less."
+        auc = max(each.validation["auc"] for each in variants if each.recipe == "float32")
+        reasons = []
+        for each in variants:
+            smaller = each.size_bytes < recommended.size_bytes
+            if each.recipe == "float32" or not (costs[each.name] < costs[recommended.name] if costs else smaller):
+                continue
+            # What is cheaper, smaller and without fault here lost to PyTorch's own AUC, by a hair.
+            faults = _faults(each, auc) or ([_LOSES] if smaller else [])
+            if faults:
+                reasons.append(f"{each.name} {' and '.join(faults)}")
+        if reasons:
+            return f"{recommended.name} is recommended: on the validation split {', '.join(reasons)}."
+        if not costs:
+            return f"float32 is the best there is: {recommended.name}. Quantized files are no smaller."
+        return f"float32 is the best there is: {recommended.name}. What is quantized costs no less, or is no smaller."
     float32 = next(each for each in variants if each.format == recommended.format and each.recipe == "float32")
     size = f"{recommended.size_bytes / float32.size_bytes:.2f} of the bytes"
     cost = f" and {costs[recommended.name] / costs[float32.name]:.2f} of the cost" if costs else ""
