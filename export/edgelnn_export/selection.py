@@ -33,10 +33,10 @@ def judging_images(validation: Split) -> NDArray[np.int64]:
     They are every k-th, 512 at most, and the first of those of a rare class (or with, or without, a rare label) until
     there are 8 or all of it: without any, AUC would not be defined.
 
-    >>> labels = np.array([0] * 1500 + [1])
-    >>> chosen = judging_images(Split(np.zeros((1501, 1, 1, 1), np.uint8), labels))
+    >>> labels = np.array([0] * 1501 + [1])
+    >>> chosen = judging_images(Split(np.zeros((1502, 1, 1, 1), np.uint8), labels))
     >>> len(chosen), chosen[-1].item()
-    (502, 1500)
+    (502, 1501)
     """
     labels = validation.labels
     chosen = np.zeros(len(labels), np.bool_)
