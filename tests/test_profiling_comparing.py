@@ -53,6 +53,53 @@ def report_of(
 # Intervals
 
 
+def test_a_reports_median_has_the_interval_that_it_is_compared_by(bundle: Path) -> None:
+    medians = (1.0, 1.04, 0.97)
+    report = report_of(bundle, processes=medians)
+    timing = report.results[0].timing
+    assert timing is not None
+    middle, *above = timing.inference.percentiles
+    compared = comparison([report]).rows[0].p50
+    assert compared is not None
+    assert (middle.low_s, middle.high_s) == (compared.low, compared.high)
+    assert middle.low_s is not None
+    assert middle.high_s is not None
+    assert all(middle.low_s < 20e-6 * factor < middle.high_s for factor in medians)
+    assert [(found.percent, found.low_s, found.high_s) for found in above] == [(90.0, None, None), (99.0, None, None)]
+    assert timing.preparation is not None
+    assert timing.preparation.percentiles[0].low_s is not None
+
+
+def test_a_median_of_two_processes_has_no_interval(bundle: Path) -> None:
+    timing = report_of(bundle, Plan(rounds=2)).results[0].timing
+    assert timing is not None
+    assert [(found.low_s, found.high_s) for found in timing.inference.percentiles] == [(None, None)] * 3
+    assert timing.preparation is not None
+    assert timing.preparation.percentiles[0].low_s is None
+
+
+def test_an_interval_reaches_to_the_pooled_median_that_it_stands_beside(bundle: Path) -> None:
+    report = report_of(bundle, Plan(rounds=40), processes=(1.0,) * 21 + (2.0,) * 19)
+    timing = report.results[0].timing
+    compared = comparison([report]).rows[0].p50
+    assert timing is not None
+    assert compared is not None
+    middle = timing.inference.percentiles[0]
+    assert compared.low > middle.value_s == middle.low_s
+    assert middle.high_s == compared.high
+
+
+def test_intervals_of_older_reports_that_rest_on_samples_are_computed_anew(bundle: Path) -> None:
+    report = report_of(bundle, processes=(1.0, 1.04, 0.97))
+    value = json.loads(report.to_json())
+    value["format_version"] = 2
+    for result in value["results"]:
+        for name in ("inference", "preparation", "decision"):
+            for found in result["timing"][name]["percentiles"]:
+                found.update(low_s=found["value_s"], high_s=found["value_s"])
+    assert Report.from_json(json.dumps(value)) == report
+
+
 @pytest.mark.parametrize("degrees", [1.0, 2.0, 2.1, 2.7, 4.0, 10.0, 55.5, 199.0, 201.0, 1e6, math.inf])
 def test_quantiles_are_those_of_students_t(degrees: float) -> None:
     assert student_quantile(degrees) == pytest.approx(student.ppf(0.975, min(degrees, 1e12)), rel=1e-4)

@@ -198,7 +198,7 @@ def test_a_report_survives_json(bundle: Path) -> None:
     ("change", "words"),
     [
         (lambda text: text[: len(text) // 2], "not valid JSON"),
-        (lambda text: text.replace('"format_version": 2', '"format_version": 3'), "Update it"),
+        (lambda text: text.replace('"format_version": 3', '"format_version": 4'), "Update it"),
         (lambda text: text.replace('"valid": true', '"valid": "yes"'), "true or false"),
         (lambda text: text.replace('"created"', '"made"'), "lacks .created"),
         (lambda text: "[]", "expected an object"),

@@ -331,7 +331,7 @@ def test_a_report_of_the_first_format_is_still_read(bundle: Path) -> None:
             del result["memory"][name]
     del value["machine"]["emulated"]
     report = Report.from_json(json.dumps(value))
-    assert report.format_version == 2
+    assert report.format_version == 3
     assert report.results[0].memory is not None
     assert report.results[0].memory.arena_bytes is None
     with pytest.raises(ProfileError, match="lacks"):

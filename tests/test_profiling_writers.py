@@ -16,7 +16,7 @@ from edgelnn_profiling import Report, profile
 from edgelnn_profiling.executor import Outcome
 from edgelnn_profiling.writers import write_csv, write_markdown
 from edgelnn_profiling.writers.sentences import doubts_of
-from edgelnn_profiling.writers.tables import TextColumn, TextTable, tables_of
+from edgelnn_profiling.writers.tables import INTERVALS, TextColumn, TextTable, tables_of
 from edgelnn_profiling.writers.units import format_bytes, format_rate, format_seconds
 from tests.profiling_fakes import NOW, FakeExecutor, timing_events
 from tests.small_bundle import make_bundle
@@ -81,12 +81,12 @@ MARKDOWN = """\
 
 | variant | p50 (95 % interval) | p90 | p99 | mean ± sd | images/s | samples |
 |---|--:|--:|--:|--:|--:|--:|
-| onnx-float32 \\* | 20.0 µs (20.0–20.0) | 20.0 µs (20.0–20.0) | 20.0 µs (20.0–20.0) | 20.0 µs ± 3.18 ns \
+| onnx-float32 \\* | 20.0 µs (20.0–20.0) | 20.0 µs | 20.0 µs | 20.0 µs ± 3.18 ns \
 | 50,000 | 1,200 |
-| tflite-float32 | 16.5 µs (16.5–16.5) | 16.5 µs (16.5–16.5) | 16.5 µs (16.5–16.5) | 16.5 µs ± 3.18 ns \
+| tflite-float32 | 16.5 µs (16.5–16.5) | 16.5 µs | 16.5 µs | 16.5 µs ± 3.18 ns \
 | 60,600 | 1,200 |
 
-\\* recommended by the bundle.
+\\* recommended by the bundle. {intervals}
 
 **Size, start, accuracy, proof**
 
@@ -136,7 +136,7 @@ def test_markdown_holds_verdict_tables_machine_and_method(bundle: Path) -> None:
     report = report_of(bundle)
     sizes = {result.format: format_bytes(result.size_bytes) for result in report.results}
     accuracy = f"{report.results[0].test['accuracy']:.4f}" if report.results[0].test else ""
-    assert write_markdown(report) == MARKDOWN.format(**sizes, accuracy=accuracy)
+    assert write_markdown(report) == MARKDOWN.format(**sizes, accuracy=accuracy, intervals=INTERVALS)
 
 
 def test_markdown_of_an_invalid_report_says_so_first_and_why(bundle: Path) -> None:
@@ -200,6 +200,7 @@ def test_csv_is_in_base_units_and_empty_where_nothing_is_known(bundle: Path) -> 
     assert float(first["p50_s"]) == pytest.approx(20.005e-6)
     assert float(first["p50_low_s"]) <= float(first["p50_s"]) <= float(first["p50_high_s"])
     assert first["p99_s"] != ""
+    assert [name for name in first if name.endswith(("_low_s", "_high_s"))] == ["p50_low_s", "p50_high_s"]
     assert first["parameters_trainable"] == "128"
     assert (first["weights_bytes"], first["arena_bytes"], first["energy_j"], first["watched_head_s"]) == (
         *("512", "4096"),

@@ -13,6 +13,7 @@ from edgelnn_profiling.executor import Outcome
 from edgelnn_profiling.machine import Machine
 from edgelnn_profiling.operator_times import OperatorProfile, unwatched
 from edgelnn_profiling.power_csv import PowerReadings
+from edgelnn_profiling.process_intervals import rest_on_processes
 from edgelnn_profiling.report import Memory, Parity, Process, Result, Size, Throughput, Timing
 from edgelnn_profiling.samples import Summary, quantile, summarize
 from edgelnn_profiling.state import Activity, State
@@ -127,7 +128,7 @@ def _timing(processes: Sequence[Process], loaded: Mapping[str, Any], outcomes: S
         for found in process.batches:
             batches.setdefault(found.batch, []).extend(found.samples_ns)
     medians = {size: quantile(sorted(samples), 0.5) / 1e9 for size, samples in sorted(batches.items())}
-    return Timing(
+    timing = Timing(
         load=summarize([process.load_s for process in processes]),
         first_inference=summarize([process.first_inference_s for process in processes]),
         inference=inference,
@@ -142,6 +143,7 @@ def _timing(processes: Sequence[Process], loaded: Mapping[str, Any], outcomes: S
         },
         processes=tuple(processes),
     )
+    return rest_on_processes(timing)
 
 
 def _pooled(rows: Iterable[tuple[int, ...]]) -> Summary | None:

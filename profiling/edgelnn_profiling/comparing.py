@@ -8,9 +8,9 @@ from typing import Literal
 
 from edgelnn.errors import ProfileError
 from edgelnn_profiling.differences import differences
+from edgelnn_profiling.process_intervals import clock_step_s, process_medians
 from edgelnn_profiling.ratios import LEAST_PROCESSES, SESSION_SD, Interval, interval_of_median, ratio_of_medians
 from edgelnn_profiling.report import Report, Result, Timing
-from edgelnn_profiling.samples import quantile
 
 __all__ = ["Comparison", "ComparisonRow", "Verdict", "comparison"]
 
@@ -101,16 +101,6 @@ def _same(result: Result, among: Sequence[Result]) -> Result | None:
     return next((other for other in same if other.threads == result.threads), same[0] if same else None)
 
 
-def process_medians(timing: Timing) -> list[float]:
-    """Return the median of each process's samples, in seconds an inference."""
-    medians = []
-    for process in timing.processes:
-        samples = sorted(sample for window in process.windows for sample in window.samples_ns)
-        if samples:
-            medians.append(quantile(samples, 0.5) / (1e9 * process.means_of))
-    return medians
-
-
 def _row(
     label: str, report: Report, result: Result, reference_label: str, first: Report, reference: Result | None
 ) -> ComparisonRow:
@@ -131,7 +121,7 @@ def _row(
         variant=result.variant,
         threads=result.threads,
         valid=valid,
-        p50=None if timing is None else interval_of_median(process_medians(timing), resolution_s=_resolution(timing)),
+        p50=None if timing is None else interval_of_median(process_medians(timing), resolution_s=clock_step_s(timing)),
         reference="" if reference is None else f"{reference_label}: {reference.variant}",
         reference_threads=None if reference is None else reference.threads,
         ratio=ratio,
@@ -158,14 +148,9 @@ def _ratio(result: Result, reference: Result | None, *, session_sd: float) -> In
     return ratio_of_medians(
         process_medians(result.timing),
         process_medians(reference.timing),
-        resolution_s=max(_resolution(result.timing), _resolution(reference.timing)),
+        resolution_s=max(clock_step_s(result.timing), clock_step_s(reference.timing)),
         session_sd=session_sd,
     )
-
-
-def _resolution(timing: Timing) -> float:
-    """Return the coarsest step of the clocks, in seconds an inference."""
-    return max(process.tick_s / process.means_of for process in timing.processes)
 
 
 def _why_not(

@@ -20,7 +20,7 @@ class Plan:
     Attributes:
         threads: Numbers of threads to measure with; each is a measurement of its own.
         batches: Batch sizes for images a second; those above 1 are measured where the model takes any batch.
-        rounds: Fresh processes per variant.
+        rounds: Fresh processes per variant; 3 or more give the median an interval.
         windows: Windows in each process.
         window_s: Shortest time of a window, in seconds, unless `max_samples` are taken before.
         min_samples: Fewest samples of a window, however long that takes.

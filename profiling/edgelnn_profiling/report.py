@@ -14,7 +14,7 @@ from edgelnn_profiling.cautions import Caution
 from edgelnn_profiling.energy import Energy
 from edgelnn_profiling.machine import Machine
 from edgelnn_profiling.measuring import WarmUp
-from edgelnn_profiling.older_reports import bring_up_to_date
+from edgelnn_profiling.older_reports import bring_up_to_date, with_true_intervals
 from edgelnn_profiling.operator_times import OperatorProfile
 from edgelnn_profiling.plan import Plan
 from edgelnn_profiling.samples import Summary
@@ -23,7 +23,7 @@ from edgelnn_profiling.state import Activity, State
 
 __all__ = ["FORMAT_VERSION", "Memory", "Parity", "Process", "Report", "Result", "Size", "Throughput", "Timing"]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -103,11 +103,13 @@ class Timing:
     Attributes:
         load: Of each process: from the file to a runtime that is ready.
         first_inference: Of each process.
-        inference: Of all windows of all processes together.
-        preparation: From pixels to the model's input; None where there is no bundle to say how.
+        inference: Of all windows of all processes together. The median's interval rests on the medians of processes,
+            and takes three of them; percentiles above it have none.
+        preparation: From pixels to the model's input, with an interval likewise; None where there is no bundle to say
+            how.
         decision: From the model's output to a decision; None likewise.
-        window_p50s_s: Medians of the windows, in the order in which they were taken: how much they differ is what
-            interval and verdict rest on.
+        window_p50s_s: Medians of the windows, in the order in which they were taken: how much they differ is what the
+            caution `noisy`, and with it the verdict, rests on.
         throughput: Images a second.
         failed_batches: Why batches are missing among these that the file promises to take, by size.
         processes: The raw samples.
@@ -272,7 +274,7 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Report:
-        """Return the report that a text holds.
+        """Return the report that a text holds, one of an older format as one of this.
 
         Raises:
             ProfileError: It is not JSON, not a report, or was written by a newer version.
@@ -284,15 +286,16 @@ class Report:
                 raise ProfileError(
                     f"the report has format_version {version}; this edgelnn reads {FORMAT_VERSION}. Update it."
                 )
-            if isinstance(value, dict) and type(version) is int and version == 1:
-                value = bring_up_to_date(value, Plan())
+            older = False
+            if isinstance(value, dict) and type(version) is int and 1 <= version < FORMAT_VERSION:
+                value, older = bring_up_to_date(value, version, Plan()), True
             report = decode(cls, value)
         except DecodeError as error:
             raise ProfileError(f"the report is not valid: {error}.") from error
         except ConfigError as error:
             raise ProfileError(f"the report is not valid: its plan: {error}") from error
         refuse_unsound(report)
-        return report
+        return with_true_intervals(report) if older else report
 
 
 _NUMBERS = re.compile(r"\[\n\s+([-+.\deE]+(?:,\n\s+[-+.\deE]+)*)\n\s*\]")

@@ -5,7 +5,8 @@
   Benchmark", ISCA 2020; rules, appendix "Early stopping criterion").
 * Intervals are those of order statistics, which suppose nothing about the distribution: the number of samples below the
   true quantile is binomial (David and Nagaraja, "Order Statistics", 3rd ed., 2003, section 7.1). They do suppose
-  samples that do not depend on each other; slow drift is what the windows are for.
+  samples that do not depend on each other, such as one value of each process. Samples within a process do depend on
+  each other: where these are pooled, `process_intervals` puts what processes say in their place.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class Percentile:
     Attributes:
         percent: 50 for the median.
         value_s: Seconds.
-        low_s: Lower end of the interval of at least 95 % confidence, in seconds; None where there are too few samples.
+        low_s: Lower end of its interval of at least 95 % confidence, in seconds, which rests on what repeats
+            independently: on processes. None where these are too few, as they always are for what lies above a median.
         high_s: Its upper end.
     """
 
@@ -73,7 +75,7 @@ class Summary:
 
 
 def summarize(samples_s: Sequence[float], *, means_of: int = 1) -> Summary:
-    """Return the statistics of samples.
+    """Return the statistics of samples, with the intervals of samples that do not depend on each other.
 
     Args:
         samples_s: Seconds, in any order.

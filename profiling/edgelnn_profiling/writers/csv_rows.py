@@ -88,9 +88,10 @@ def _timing(timing: Timing | None) -> dict[str, object]:
     percentiles: dict[str, object] = {}
     for percent in PERCENTS:
         found = None if summary is None else summary.percentile(percent)
-        ends = (None, None, None) if found is None else (found.value_s, found.low_s, found.high_s)
-        names = [f"p{percent:g}{end}_s" for end in ("", "_low", "_high")]
-        percentiles.update(zip(names, ends, strict=True))
+        percentiles[f"p{percent:g}_s"] = None if found is None else found.value_s
+        if percent == 50.0:  # those above have no intervals
+            percentiles["p50_low_s"] = None if found is None else found.low_s
+            percentiles["p50_high_s"] = None if found is None else found.high_s
     missing = None
     if summary is not None and len(summary.percentiles) < len(PERCENTS):
         missing = f"means of {summary.means_of}" if summary.means_of > 1 else TOO_FEW

@@ -19,7 +19,7 @@ from edgelnn_profiling.writers.sentences import (
     state_facts,
 )
 from edgelnn_profiling.writers.shell import breakable, facts_list, table_element, whole_page
-from edgelnn_profiling.writers.tables import TextColumn, TextTable, percentile_text, tables_of
+from edgelnn_profiling.writers.tables import INTERVALS, TextColumn, TextTable, percentile_text, tables_of
 from edgelnn_profiling.writers.time_charts import energy_charts, operator_charts
 from edgelnn_profiling.writers.units import format_bytes, format_count
 
@@ -116,7 +116,7 @@ def _cards(report: Report) -> Markup | None:
     found = [
         (f"variant, {why}", label_of(result, report.results), f"{result.threads} thread{'s'[: result.threads - 1]}"),
         ("median latency", middle, f"95 %: {interval.rstrip(')')}" if interval else ""),
-        ("p99", percentile_text(timing.inference, 99.0, interval=False), ""),
+        ("p99", percentile_text(timing.inference, 99.0), ""),
         ("file", format_bytes(result.size_bytes), ""),
         ("AUC, test split", f"{test['auc']:.4f}" if "auc" in test else "", ""),
         (
@@ -176,7 +176,7 @@ def _method(report: Report) -> list[Markup]:
         element(
             "p",
             "A percentile is given only where at least two samples lie above it with 99 % confidence: 64 for p90, 662 "
-            "for p99. Intervals are 95 % intervals of order statistics.",
+            f"for p99. {INTERVALS}",
         ),
         element("div", element("h3", "The plan"), element("dl", settings, class_="plan"), class_="panel"),
         Markup(element("br") + table_element(files, kinds=(None, None, "number", "hash"))),

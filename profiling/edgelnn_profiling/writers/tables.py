@@ -21,6 +21,10 @@ from edgelnn_profiling.writers.units import (
 __all__ = ["TOO_FEW", "TextColumn", "TextTable", "tables_of"]
 
 TOO_FEW = "too few samples"
+INTERVALS = (
+    "The interval of a median rests on the medians of processes, as samples within one depend on each other; fewer "
+    "than three give none. Percentiles above it have no interval."
+)
 
 
 def tables_of(report: Report, *, narrow: bool = False) -> list[TextTable]:
@@ -28,10 +32,10 @@ def tables_of(report: Report, *, narrow: bool = False) -> list[TextTable]:
 
     Args:
         report: Where the figures come from.
-        narrow: Percentiles above the median without their intervals, and no table of the way from pixels to decision.
+        narrow: Fewer layers, and no table of the way from pixels to decision.
     """
     timings = [result.timing for result in report.results if result.timing is not None]
-    tables = [latency_table(report, narrow=narrow), cost_table(report)]
+    tables = [latency_table(report), cost_table(report)]
     if any(result.memory is not None for result in report.results):
         tables.append(memory_table(report))
     if timings and len(report.plan.batches) > 1:
@@ -45,8 +49,8 @@ def tables_of(report: Report, *, narrow: bool = False) -> list[TextTable]:
     return tables
 
 
-def latency_table(report: Report, *, narrow: bool = False) -> TextTable:
-    """Return the time of one inference, with what its intervals say."""
+def latency_table(report: Report) -> TextTable:
+    """Return the time of one inference, its median with an interval where there were processes enough."""
     rows = []
     for result in report.results:
         if result.timing is None:
@@ -57,8 +61,7 @@ def latency_table(report: Report, *, narrow: bool = False) -> TextTable:
         rows.append(
             (
                 _name(result, report),
-                percentile_text(summary, 50.0),
-                *(percentile_text(summary, percent, interval=not narrow) for percent in (90.0, 99.0)),
+                *(percentile_text(summary, percent) for percent in (50.0, 90.0, 99.0)),
                 f"{format_seconds(summary.mean_s)}{spread}",
                 format_rate(result.timing.throughput[0].images_per_s),
                 f"{summary.count:,}",
@@ -72,15 +75,13 @@ def latency_table(report: Report, *, narrow: bool = False) -> TextTable:
         TextColumn("images/s", spare=3),
         TextColumn("samples", spare=5),
     ]
-    star = "* recommended by the bundle." if any(result.recommended for result in report.results) else ""
-    return _table("latency", "Latency of one inference, after warm-up", columns, rows, star)
+    star = ["* recommended by the bundle."] if any(result.recommended for result in report.results) else []
+    return _table("latency", "Latency of one inference, after warm-up", columns, rows, " ".join([*star, INTERVALS]))
 
 
-def percentile_text(summary: Summary, percent: float, *, interval: bool = True) -> str:
-    """Return a percentile, with its interval if wanted, or why there is none."""
+def percentile_text(summary: Summary, percent: float) -> str:
+    """Return a percentile, with its interval where it has one, or why there is none."""
     found = summary.percentile(percent)
-    if found is not None and not interval:
-        return format_seconds(found.value_s)
     if found is not None:
         return format_seconds_interval(found.value_s, found.low_s, found.high_s)
     return f"means of {summary.means_of}" if summary.means_of > 1 else TOO_FEW
