@@ -325,20 +325,64 @@ def test_files_that_cannot_be_read_are_one_clear_error(tmp_path: Path, monkeypat
 
 
 def test_power_changes_evenly_between_readings() -> None:
-    ramp = PowerReadings("ramp.csv", tuple(range(11)), tuple(float(watt) for watt in range(11)))
-    energy, count = ramp.energy_j(0.5, 9.5)
-    assert energy == pytest.approx((9.5**2 - 0.5**2) / 2)
-    assert count == 9
+    times = (0, 1, 2, 3, *range(5, 21))
+    ramp = PowerReadings("ramp.csv", times, tuple(float(time) for time in times))
+    # 2.25 s are left out at each end, as 2 s is the longest time between two readings.
+    assert ramp.power_w(0.5, 18.0) == (pytest.approx((3 + 15) / 2), len((3, *range(5, 16))))
+
+
+def stepping(
+    *, rate_hz: float, ahead_s: float, window_s: float, pairs: int = 6, averages: bool = False
+) -> PowerReadings:
+    """A meter of 3 W in idle windows and 4 W in busy ones, from 1000 s on; its clock is ahead, and it may average."""
+
+    def busy_s(moment: float) -> float:
+        whole, rest = divmod(max(0.0, moment - 1000.0), 2 * window_s)
+        return whole * window_s + max(0.0, rest - window_s)
+
+    step_s, end = 1 / rate_hz, 1000.0 + 2 * pairs * window_s
+    moments = [998.0 + step_s * (place + 0.37) for place in range(int((end - 998.0 + 2.0) * rate_hz))]
+    watts = [
+        3 + (busy_s(moment) - busy_s(moment - step_s)) / step_s
+        if averages
+        else 3.0 + (moment >= 1000.0 and int((moment - 1000.0) / window_s) % 2)
+        for moment in moments
+    ]
+    return PowerReadings("steps.csv", tuple(moment + ahead_s for moment in moments), tuple(watts))
+
+
+@pytest.mark.parametrize("averages", [False, True])
+@pytest.mark.parametrize("ahead_s", [-0.25, -0.1, 0.0, 0.1, 0.25])
+@pytest.mark.parametrize(("rate_hz", "window_s"), [(100.0, 2.0), (10.0, 2.0), (3.0, 3.0), (1.0, 8.0)])
+def test_clocks_that_differ_and_slow_meters_do_not_bias_the_estimate(
+    rate_hz: float, window_s: float, ahead_s: float, averages: bool
+) -> None:
+    readings = stepping(rate_hz=rate_hz, ahead_s=ahead_s, window_s=window_s, averages=averages)
+    taken = [EnergyWindow(1000.0 + window_s * place, window_s, 1000 * (place % 2), 0.0, 0) for place in range(12)]
+    energy = readings.estimate(taken)
+    assert energy.joules_per_inference == pytest.approx(window_s / 1000, rel=1e-6)
+    assert (energy.idle_w, energy.busy_w) == (pytest.approx(3.0), pytest.approx(4.0))
+
+
+@pytest.mark.parametrize(("rate_hz", "longer"), [(3.0, "2.9"), (1.0, "7.5"), (4.0, "2.3")])
+def test_windows_too_short_for_clocks_and_meter_are_refused_before_and_after(rate_hz: float, longer: str) -> None:
+    readings = stepping(rate_hz=rate_hz, ahead_s=0.0, window_s=1.9)
+    advice = rf"readings well inside a window of 1\.9 s; expected 5 or more\..*--energy-window {longer}\."
+    with pytest.raises(ProfileError, match=advice):
+        readings.power_w(1000.0, 1001.9)
+    with pytest.raises(ConfigError, match=advice):
+        readings.refuse_short(1.9)
+    readings.refuse_short(float(longer))
 
 
 def test_readings_that_do_not_cover_a_window_or_are_too_few_are_refused() -> None:
     readings = PowerReadings("m.csv", tuple(range(1000, 1011)), (3.0,) * 11)
     with pytest.raises(ProfileError, match="set the clocks of meter and machine alike"):
-        readings.energy_j(999.0, 1005.0)
+        readings.power_w(999.0, 1005.0)
     with pytest.raises(ProfileError, match="cover"):
-        readings.energy_j(1005.0, 1010.5)
-    with pytest.raises(ProfileError, match=r"3 readings in a window of 3\.0 s.*--energy-window"):
-        readings.energy_j(1001.5, 1004.5)
+        readings.power_w(1005.0, 1010.5)
+    with pytest.raises(ProfileError, match=r"1 readings well inside a window of 3\.0 s.*--energy-window 7\.5"):
+        readings.power_w(1001.5, 1004.5)
 
 
 # In a report
@@ -402,8 +446,8 @@ def test_an_external_meters_readings_are_laid_over_the_windows(bundle: Path, tmp
     energy = report.results[0].energy
     assert energy is not None
     assert energy.source == "csv"
-    assert energy.joules_per_inference == pytest.approx(3.2e-3, rel=0.15)  # edges of windows fall between readings
-    assert all(window.readings >= 8 for window in energy.windows)
+    assert energy.joules_per_inference == pytest.approx(3.2e-3)
+    assert all(window.readings == 5 for window in energy.windows)
     assert "meter.csv" in (energy.rests_on or "")
 
 
@@ -440,6 +484,9 @@ def test_a_meters_file_is_looked_at_before_anything_is_measured(bundle: Path, tm
     executor = FakeExecutor()
     with pytest.raises(ConfigError, match="No such file"):
         profile(bundle, Plan(energy=True), executor=executor, power_csv=tmp_path / "none.csv")
+    path = meter_file(tmp_path / "meter.csv", start=1000.0, seconds=24)
+    with pytest.raises(ConfigError, match=r"inside a window of 1\.5 s.*--energy-window 2\.3"):
+        profile(bundle, Plan(energy=True, energy_window_s=1.5), executor=executor, power_csv=path)
     assert executor.requests == []
 
 
@@ -448,7 +495,7 @@ def test_a_real_process_fills_windows_for_an_external_meter(bundle: Path, tmp_pa
     path = csv(tmp_path / "meter.csv", "time,watts\n" + "".join(f"{start - 5 + i / 100},3.0\n" for i in range(30_000)))
     plan = Plan(
         rounds=1, windows=1, window_s=0.005, min_samples=5, warm_up_min_s=0.0, warm_up_max_s=0.02,
-        preparation_samples=0, memory=False, energy=True, energy_pairs=1, energy_window_s=0.1, batches=(1,),
+        preparation_samples=0, memory=False, energy=True, energy_pairs=1, energy_window_s=0.6, batches=(1,),
     )  # fmt: skip
     report = profile(bundle, plan, executor=LocalExecutor(), variants=["onnx-float32"], power_csv=path)
     energy = report.results[0].energy

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["Reach", "formats_of", "machine_of", "on_each", "opened", "reach_of", "same_clock"]
 
 T = TypeVar("T")
-MOST_AHEAD_S = 0.25
 _LINE = threading.Lock()
 
 
@@ -110,10 +109,12 @@ def same_clock(board: Board) -> None:
     """Refuse a board whose clock is not this machine's, by which an external meter's times are compared with it.
 
     Raises:
-        BoardError: It is off by more than a quarter of a second.
+        BoardError: It is off by more than energy windows allow for.
     """
+    from edgelnn_profiling.power_csv import CLOCK_ERROR_S
+
     ahead = board.session.clock_ahead_s
-    if abs(ahead) > MOST_AHEAD_S:
+    if abs(ahead) > CLOCK_ERROR_S:
         raise BoardError(
             f"{board.host}: its clock is {abs(ahead):.1f} s {'ahead' if ahead > 0 else 'behind'}, so the meter's times "
             "do not fit. Set both by NTP: sudo timedatectl set-ntp true."

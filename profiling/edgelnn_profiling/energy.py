@@ -26,7 +26,8 @@ class EnergyWindow:
         start: When it began, in seconds since 1970 (UTC) by the measured machine's clock.
         duration_s: How long it was.
         inferences: In it; 0 in an idle window.
-        energy_j: What the meter counted, in joules.
+        energy_j: What the meter counted, in joules; with an external one, its mean power well inside the window, for
+            the whole of it.
         readings: How many readings of the meter that rests on.
     """
 

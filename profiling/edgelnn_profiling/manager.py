@@ -88,14 +88,14 @@ def profile(
     Raises:
         BundleError: The folder is not a bundle, or has no variant of a name given.
         ModelFileError: The file is not a model.
-        ConfigError: The meter's file cannot be read, or does not hold what it should.
+        ConfigError: The meter's file cannot be read, does not hold what it should, or has too few readings in a window.
         ProfileError: Not even a worker that describes the machine can be started.
     """
     plan = Plan() if plan is None else plan
     executor = LocalExecutor() if executor is None else executor
     heading, subjects = _subjects(Path(path), plan, variants)
     if power_csv is not None and plan.energy:
-        read_power_csv(power_csv)  # Rather now than after minutes.
+        read_power_csv(power_csv).refuse_short(plan.energy_window_s)  # Rather now than after minutes.
     total = len(subjects) * (plan.rounds + plan.memory + plan.operators + plan.energy) + 2
     done = 0
 

@@ -4,7 +4,9 @@
     1732450000.0,3.12
     2024-11-24T12:06:40.5+00:00,3.09
 
-Times are seconds since 1970, or ISO 8601 with an offset from UTC. Meter and measured machine must agree on the time.
+Times are seconds since 1970, or ISO 8601 with an offset from UTC. Meter and measured machine must agree on the time, to
+`CLOCK_ERROR_S`. Windows touch, an idle one and a busy one, so what is read near their ends may belong to either: it is
+left out, as it would make a difference of powers smaller than it is.
 """
 
 from __future__ import annotations
@@ -18,14 +20,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 from edgelnn.errors import ConfigError, ProfileError
 from edgelnn_profiling.energy import Energy, EnergyWindow, estimate_energy
 
-__all__ = ["PowerReadings", "read_power_csv"]
+__all__ = ["CLOCK_ERROR_S", "PowerReadings", "read_power_csv"]
 
 MAX_BYTES = 200_000_000
 LEAST_READINGS = 5
+CLOCK_ERROR_S = 0.25
+"""By how much the clocks of meter and measured machine may differ."""
 _EXPECTED = (
     "expected a first line 'time,watts' and then times (seconds since 1970, or ISO 8601 with an offset) and watts"
 )
@@ -45,53 +50,71 @@ class PowerReadings:
     times: tuple[float, ...]
     watts: tuple[float, ...]
 
-    def energy_j(self, start: float, end: float) -> tuple[float, int]:
-        """Return the energy between two times, in joules, and how many readings lie between them.
+    def power_w(self, start: float, end: float) -> tuple[float, int]:
+        """Return the mean power well inside a window, in watts, and how many readings that rests on.
 
-        Between readings the power is taken to change evenly.
+        Left out at both ends is what may belong to the window beside it: `CLOCK_ERROR_S`, and the longest time from one
+        reading to the next, as a meter may read what was on average since the reading before. Between readings the
+        power is taken to change evenly.
+
+        Args:
+            start: When the window began, in seconds since 1970.
+            end: When it ended.
 
         Raises:
-            ProfileError: The readings do not cover that time, or are too few in it.
+            ProfileError: The readings do not cover the window, or too few lie inside.
 
-        >>> PowerReadings("m.csv", tuple(range(11)), (2.0,) * 11).energy_j(1.5, 9.5)
-        (16.0, 8)
+        >>> PowerReadings("m.csv", tuple(range(21)), (2.0,) * 21).power_w(1.0, 19.0)
+        (2.0, 15)
         """
-        first, last = bisect_left(self.times, start), bisect_right(self.times, end)
         if not self.times or self.times[0] > start or self.times[-1] < end:
             covers = f"from {_shown(self.times[0])} to {_shown(self.times[-1])}" if self.times else "nothing"
             raise ProfileError(
                 f"the readings in {self.name} cover {covers}; the measurement ran from {_shown(start)} to {_shown(end)}"
                 ". Let the meter run from before to after it, and set the clocks of meter and machine alike."
             )
+        around = self.times[bisect_right(self.times, start) - 1 : bisect_left(self.times, end) + 1]
+        gap_s = max(after - before for before, after in pairwise(around))
+        guard_s = CLOCK_ERROR_S + gap_s
+        first, last = bisect_left(self.times, start + guard_s), bisect_right(self.times, end - guard_s)
         if last - first < LEAST_READINGS:
-            raise ProfileError(
-                f"{self.name} has {last - first} readings in a window of {end - start:.1f} s; expected "
-                f"{LEAST_READINGS} or more. Read more often, or make windows longer with --energy-window."
-            )
-        points = [
-            (start, self._at(start)),
-            *zip(self.times[first:last], self.watts[first:last], strict=True),
-            (end, self._at(end)),
-        ]
-        return sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in pairwise(points)), last - first
+            raise ProfileError(self._too_short(end - start, gap_s, max(0, last - first)))
+        inside = list(zip(self.times[first:last], self.watts[first:last], strict=True))
+        energy_j = sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in pairwise(inside))
+        return energy_j / (inside[-1][0] - inside[0][0]), len(inside)
 
-    def _at(self, time: float) -> float:
-        after = min(max(bisect_left(self.times, time), 1), len(self.times) - 1)
-        (t0, t1), (w0, w1) = self.times[after - 1 : after + 1], self.watts[after - 1 : after + 1]
-        return w0 + (w1 - w0) * (time - t0) / (t1 - t0)
+    def refuse_short(self, window_s: float) -> None:
+        """Refuse windows that these readings will say too little of if the meter goes on as it has begun.
+
+        Raises:
+            ConfigError: They are too short for what has to be left out of them and `LEAST_READINGS` besides.
+        """
+        gap_s = median(after - before for before, after in pairwise(self.times))
+        most = math.floor((window_s - 2 * (CLOCK_ERROR_S + gap_s)) / gap_s + 1e-6) + 1
+        if most < LEAST_READINGS:
+            raise ConfigError(self._too_short(window_s, gap_s, max(0, most)))
+
+    def _too_short(self, window_s: float, gap_s: float, count: int) -> str:
+        enough_s = 2 * (CLOCK_ERROR_S + gap_s) + LEAST_READINGS * gap_s
+        return (
+            f"{self.name} has {count} readings well inside a window of {window_s:.1f} s; expected {LEAST_READINGS} or "
+            f"more. Left out at each end are {CLOCK_ERROR_S + gap_s:.2f} s, by which clocks may differ and readings "
+            f"lie apart. Read more often, or make windows longer: --energy-window {math.ceil(enough_s * 10) / 10:g}."
+        )
 
     def estimate(self, windows: Sequence[EnergyWindow], *, other_cpus: float | None = None) -> Energy:
         """Return the estimate for windows of which only the times are known.
 
         Raises:
-            ProfileError: The readings do not cover them.
+            ProfileError: The readings do not cover them, or are too few in them.
         """
         measured = []
         for window in windows:
-            energy, count = self.energy_j(window.start, window.start + window.duration_s)
-            measured.append(replace(window, energy_j=energy, readings=count))
+            power, count = self.power_w(window.start, window.start + window.duration_s)
+            measured.append(replace(window, energy_j=power * window.duration_s, readings=count))
         words = (
-            f"an external meter's readings in {self.name}, laid over the windows by the clock of the measured machine"
+            f"an external meter's readings in {self.name}, laid over the middle of the windows by the clock of the "
+            "measured machine"
         )
         return estimate_energy(measured, source="csv", rests_on=words, other_cpus=other_cpus)
 
