@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -115,7 +116,7 @@ def test_means_are_taken_after_warm_up_over_the_faster_half() -> None:
     assert found.inferences == 8
     assert [(one.name, one.mean_s, one.runs) for one in found.operators] == [("stem/conv2d0", pytest.approx(11e-6), 1)]
     assert found.operators[0].most_s == pytest.approx(12e-6)
-    assert found.inference_s == pytest.approx(14e-6)
+    assert (found.inference_s, found.inference_mean_s) == (pytest.approx(14e-6), pytest.approx(14e-6))
     assert found.resolution_s == 1e-6
 
 
@@ -250,7 +251,7 @@ def test_the_faster_half_of_the_inferences_of_litert_counts() -> None:
 
     found = summarize_events([inference(10)] * 3 + [inference(12)] * 2 + [inference(500)] * 5, STEM_AND_HEAD, "LiteRT")
     assert found.inferences == 5
-    assert found.inference_s == pytest.approx(30e-6)
+    assert (found.inference_s, found.inference_mean_s) == (pytest.approx(30e-6), pytest.approx(30.8e-6))
     assert found.operators[0].mean_s == pytest.approx((3 * 10 + 2 * 12) / 5 * 1e-6)
     assert found.operators[0].origin == "stem/conv2d0"
     # What is left of the inference bounds what may have been cut off.
@@ -349,5 +350,35 @@ def test_times_below_the_clock_are_shown_as_bounds(bundle: Path) -> None:
     )
     assert [row[1] for row in layer_table(report).rows][:3] == ["stem/conv2d", "ReorderOutput", "head/lstm"]
     tiny = OperatorTime("TanH (NC)", "TanH", None, None, "head", 1, 0.0, 1e-6)
-    profiled = OperatorProfile("LiteRT", 10, 5e-5, 1e-6, (tiny,) * 3, None)
+    profiled = OperatorProfile("LiteRT", 10, 5e-5, 5e-5, 1e-6, (tiny,) * 3, None)
     assert profiled.by_part[0].most_s == pytest.approx(3e-6)
+
+
+def test_what_a_layer_takes_at_most_is_never_below_the_truth() -> None:
+    """True times that a profiler cuts off to whole microseconds, and the bounds that it leads to."""
+    chance = random.Random(0)
+    for _ in range(200):
+        true = [[chance.choice((0.3, 0.98, 3.7, 9.9)) * chance.uniform(1.0, 1.3) for _ in range(4)] for _ in range(5)]
+        events: list[Mapping[str, Any]] = []
+        for place, times in enumerate([true[0], *true]):  # a first one for the warm-up
+            start = 1000 * place
+            kernels = [kernel(f"{i}", "Conv", start + int(sum(times[:i])), int(time)) for i, time in enumerate(times)]
+            events += run(start, int(sum(times)), *kernels)
+        found = read_onnx_profile(events, CONTENTS)
+        kept = sorted(true, key=lambda times: int(sum(times)))[: found.inferences]
+        means = [sum(column) / len(kept) * 1e-6 for column in zip(*kept, strict=True)]
+        layers = sorted(found.by_layer, key=lambda layer: layer.name or "")
+        for layer, mean in zip(layers, means, strict=True):
+            assert layer.mean_s <= mean <= layer.most_s
+        assert sum(means[:3]) <= found.at_most_s(sum(layer.mean_s for layer in layers[:3]), 1.0) < 1.0
+
+
+def test_without_the_mean_inference_of_an_older_report_the_clock_alone_bounds(bundle: Path) -> None:
+    value = json.loads(profile(bundle, Plan(operators=True), executor=FakeExecutor()).to_json())
+    value["format_version"] = 2
+    for result in value["results"]:
+        del result["operators"]["inference_mean_s"]
+    found = Report.from_json(json.dumps(value)).results[0].operators
+    assert found is not None
+    assert found.inference_mean_s is None
+    assert [part.most_s for part in found.by_part] == [pytest.approx(us * 1e-6) for us in (17.5, 4.0, 2.5)]

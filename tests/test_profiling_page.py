@@ -79,7 +79,7 @@ def full(report: Report) -> Report:
         OperatorTime(f"{name}_op", name.title(), name, name and part and f"{part}/{name}", part, 1, mean, most)
         for name, part, mean, most in times
     )
-    watched = OperatorProfile("a profiler", 50, 30e-6, 1e-6, operators, None)
+    watched = OperatorProfile("a profiler", 50, 30e-6, 30e-6, 1e-6, operators, None)
     window = EnergyWindow(0.0, 2.0, 1000, 0.5, 20)
     energy = Energy(
         source="pmic",

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from edgelnn.cli.report_tables import show_report
-from edgelnn_profiling import Report, profile
+from edgelnn_profiling import Plan, Report, profile
 from edgelnn_profiling.executor import Outcome
 from edgelnn_profiling.writers import write_csv, write_markdown
 from edgelnn_profiling.writers.sentences import doubts_of
@@ -191,6 +191,16 @@ def test_tables_fit_the_terminal_with_whole_names(
 def test_few_samples_and_means_say_so_in_place_of_a_tail(bundle: Path) -> None:
     assert tables_of(report_of(bundle, samples=10))[0].rows[0][2:4] == ("too few samples",) * 2
     assert tables_of(report_of(bundle, warm_up={"means_of": 4}))[0].rows[0][2:4] == ("means of 4",) * 2
+
+
+def test_csv_tells_what_parts_take_at_most_too(bundle: Path) -> None:
+    report = profile(bundle, Plan(operators=True), executor=FakeExecutor())
+    row = next(csv.DictReader(io.StringIO(write_csv(report))))
+    assert (float(row["watched_stem_s"]), float(row["watched_stem_most_s"])) == (
+        pytest.approx(15.5e-6),
+        pytest.approx(17.5e-6),
+    )
+    assert (row["watched_scan_s"], row["watched_scan_most_s"]) == ("", "")
 
 
 def test_csv_is_in_base_units_and_empty_where_nothing_is_known(bundle: Path) -> None:

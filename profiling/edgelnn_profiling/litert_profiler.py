@@ -106,6 +106,7 @@ def summarize_events(inferences: Sequence[Sequence[Event]], contents: FileConten
         profiler=f"{profiler}, for its CompiledModel",
         inferences=len(told),
         inference_s=statistics.median(whole for whole, _ in told) * RESOLUTION_S,
+        inference_mean_s=statistics.fmean(whole for whole, _ in told) * RESOLUTION_S,
         resolution_s=RESOLUTION_S,
         operators=operators,
         reason=reason,

@@ -33,6 +33,9 @@ def bring_up_to_date(value: dict[str, Any], version: int, default: Plan) -> dict
         default: Whose fields stand for those that format 1 did not have.
     """
     found = value if version > 1 else _from_first(value, default)
+    results = found.get("results")
+    if isinstance(results, list):
+        found = {**found, "results": [_from_second(result) for result in results]}
     return {**found, "format_version": 3}
 
 
@@ -58,7 +61,14 @@ def _from_first(value: dict[str, Any], default: Plan) -> dict[str, Any]:
     return found
 
 
+def _from_second(value: Any) -> Any:
+    """Return a result of format 2 as one of format 3."""
+    operators = value.get("operators") if isinstance(value, dict) else None
+    return {**value, "operators": {"inference_mean_s": None, **operators}} if isinstance(operators, dict) else value
+
+
 def _result(value: Any) -> Any:
+    """Return a result of format 1 as one of format 2."""
     if not isinstance(value, dict):
         return value
     found = _with(value, dict.fromkeys(_RESULT))

@@ -147,6 +147,7 @@ def read_onnx_profile(events: Sequence[Mapping[str, Any]], contents: FileContent
         profiler="ONNX Runtime's profiler",
         inferences=len(runs),
         inference_s=statistics.median(duration for duration, _ in runs) * 1e-6,
+        inference_mean_s=statistics.fmean(duration for duration, _ in runs) * 1e-6,
         resolution_s=RESOLUTION_S,
         operators=tuple(operators),
         reason=None,

@@ -66,6 +66,7 @@ class OperatorProfile:
         profiler: Who measured: a runtime's profiler, in words; None where there is none.
         inferences: How many count: the faster half of those watched, so that what others did stays out.
         inference_s: Their median time, in seconds: compare it with the latency that was measured without watching.
+        inference_mean_s: Their mean time, in seconds, which their operators share; None in reports before format 3.
         resolution_s: Of the profiler's clock, in seconds.
         operators: In the order in which they run.
         reason: What the runtime does not tell, and why; None where it tells all.
@@ -74,6 +75,7 @@ class OperatorProfile:
     profiler: str | None
     inferences: int
     inference_s: float | None
+    inference_mean_s: float | None
     resolution_s: float | None
     operators: tuple[OperatorTime, ...]
     reason: str | None
@@ -82,6 +84,20 @@ class OperatorProfile:
     def total_s(self) -> float:
         """All operators together, in seconds."""
         return sum(operator.mean_s for operator in self.operators)
+
+    def at_most_s(self, mean_s: float, most_s: float) -> float:
+        """Return what some of the operators may take at most, by what all others leave of the inference.
+
+        The profiler cuts off: an inference may be one step of its clock longer than it tells, and no operator shorter.
+
+        Args:
+            mean_s: Of these operators together, in seconds, as the profiler tells it.
+            most_s: What that may be at most, by the profiler's clock alone.
+        """
+        if self.inference_mean_s is None or self.resolution_s is None:
+            return most_s
+        left_s = self.inference_mean_s + self.resolution_s - (self.total_s - mean_s)
+        return min(most_s, max(mean_s, left_s))
 
     @property
     def by_layer(self) -> tuple[LayerTime, ...]:
@@ -102,13 +118,11 @@ class OperatorProfile:
         found = []
         for name, operators in groups.items():
             mean, most = (sum(times) for times in zip(*((o.mean_s, o.most_s) for o in operators), strict=True))
-            if self.inference_s is not None:
-                most = min(most, max(mean, self.inference_s - (self.total_s - mean)))
             part = next((operator.part for operator in operators if operator.part is not None), None)
-            found.append(LayerTime(name, part, len(operators), mean, most))
+            found.append(LayerTime(name, part, len(operators), mean, self.at_most_s(mean, most)))
         return tuple(found)
 
 
 def unwatched(reason: str) -> OperatorProfile:
     """Return that nothing can be told, and why."""
-    return OperatorProfile(None, 0, None, None, (), reason)
+    return OperatorProfile(None, 0, None, None, None, (), reason)

@@ -77,9 +77,8 @@ def _layer_rows(profile: OperatorProfile, least_share: float) -> Iterator[tuple[
             small.append(layer)
     if small:
         mean, most = (sum(times) for times in zip(*((each.mean_s, each.most_s) for each in small), strict=True))
-        if profile.inference_s is not None:
-            most = min(most, max(mean, profile.inference_s - (total - mean)))
-        together = LayerTime(None, None, sum(each.operators for each in small), mean, most)
+        count = sum(each.operators for each in small)
+        together = LayerTime(None, None, count, mean, profile.at_most_s(mean, most))
         share = f"{mean / total:.0%}" if total > 0 else UNKNOWN
         yield (f"{len(small)} smaller ones", UNKNOWN, str(together.operators), time_cell(together), share)
 

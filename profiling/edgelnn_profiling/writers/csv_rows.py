@@ -130,9 +130,11 @@ def _memory(memory: Memory | None) -> dict[str, object]:
 
 
 def _parts(profile: OperatorProfile | None) -> dict[str, object]:
-    times = {} if profile is None else {part.name: part.mean_s for part in profile.by_part}
+    times = {} if profile is None else {part.name: (part.mean_s, part.most_s) for part in profile.by_part}
+    ends = {part: times.get(part, (None, None)) for part in PARTS}
     return {
-        **{f"watched_{part}_s": times.get(part) for part in PARTS},
+        **{f"watched_{part}_s": mean for part, (mean, _) in ends.items()},
+        **{f"watched_{part}_most_s": most for part, (_, most) in ends.items()},
         "watched_inference_s": None if profile is None else profile.inference_s,
     }
 
