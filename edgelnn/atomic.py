@@ -17,6 +17,8 @@ import os
 import re
 import secrets
 import shutil
+import stat
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from edgelnn.errors import WriteError
 __all__ = [
     "FOLDER_MARKERS",
     "check_replaceable",
+    "check_writable",
     "discard_folder",
     "hold_folder",
     "move_folder_into_place",
@@ -64,10 +67,7 @@ def write_bytes_atomically(path: Path | str, data: bytes, *, force: bool = True,
     """
     target = Path(os.path.realpath(path))
     with _explained(target):
-        if target.is_dir():
-            raise WriteError(f"got {target} to write a file to; it is a folder. Name a file in it.")
-        if target.exists() and not force:
-            raise WriteError(f"{target} exists. Pass --force to replace it, or choose another name.")
+        _refuse_target(target, force)
         target.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(target)
         descriptor, partial = _new_locked(target, folder=False)
@@ -97,6 +97,42 @@ def write_text_atomically(path: Path | str, text: str, *, force: bool = True, du
     b'\xc2\xb5'
     """
     write_bytes_atomically(path, text.encode(), force=force, durable=durable)
+
+
+def check_writable(path: Path | str, *, force: bool) -> None:
+    """Refuse what `write_bytes_atomically` would refuse, before the work is done whose result is to be written.
+
+    Where folders are still to be made, the nearest one that is there is tried with a file without a name.
+
+    Args:
+        path: Where something is to be written.
+        force: Whether a file that exists may be replaced.
+
+    Raises:
+        WriteError: The path is a folder or leads through a file, it exists and may not be replaced, no folder can be
+            made there, no permission, no space.
+    """
+    target = Path(os.path.realpath(path))
+    with _explained(target):
+        try:
+            _refuse_target(target, force)
+            nearest = next(folder for folder in target.parents if os.path.lexists(folder))
+            with tempfile.TemporaryFile(dir=nearest):
+                pass
+        except FileNotFoundError as error:  # as in /proc
+            raise WriteError(f"cannot write {target}: nothing can be made there. Choose another folder.") from error
+        except OSError as error:  # in the name of the target, not of what was tried
+            raise OSError(error.errno, error.strerror, str(target)) from error
+
+
+def _refuse_target(target: Path, force: bool) -> None:
+    """Raise `WriteError` where `target` cannot be a file that is written; `OSError` where it cannot be a path."""
+    with contextlib.suppress(FileNotFoundError):
+        kind = os.lstat(target).st_mode
+        if stat.S_ISDIR(kind):
+            raise WriteError(f"got {target} to write a file to; it is a folder. Name a file in it.")
+        if not force:
+            raise WriteError(f"{target} exists. Pass --force to replace it, or choose another name.")
 
 
 @contextlib.contextmanager
@@ -403,5 +439,6 @@ _REASONS = {
     errno.EFBIG: "the file is larger than is allowed there. Choose a folder on another disk.",
     errno.ENOTDIR: "a part of that path is a file, not a folder. Choose another name.",
     errno.EEXIST: "a part of that path is a file, not a folder. Choose another name.",
+    errno.ELOOP: "its symbolic links go in a circle. Choose another name.",
     errno.ENAMETOOLONG: "the name is too long for that file system. Choose a shorter one.",
 }

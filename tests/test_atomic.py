@@ -11,8 +11,16 @@ from pathlib import Path
 import pytest
 
 from edgelnn import atomic
-from edgelnn.atomic import hold_folder, new_folder_atomically, write_bytes_atomically, write_text_atomically
+from edgelnn.atomic import (
+    check_writable,
+    hold_folder,
+    new_folder_atomically,
+    write_bytes_atomically,
+    write_text_atomically,
+)
 from edgelnn.errors import WriteError
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux")
 
 
 def hidden(folder: Path) -> list[str]:
@@ -75,6 +83,40 @@ def test_a_file_in_the_middle_of_the_path_is_named(tmp_path, write):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(WriteError, match="a part of that path is a file"):
         write(tmp_path / "file" / "below")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("file/below.json", "a part of that path is a file"),
+        ("file/deep/below.json", "a part of that path is a file"),
+        ("folder", "is a folder"),
+        ("file", "Pass --force"),
+        ("x" * 300, "the name is too long"),
+        pytest.param("/proc/new/report.json", "nothing can be made there", marks=needs_proc),
+    ],
+)
+def test_what_cannot_be_written_is_told_beforehand(tmp_path, name, words):
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(WriteError, match=words) as caught:
+        check_writable(tmp_path / name, force=False)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_can_be_written_leaves_nothing_behind_when_tried(tmp_path):
+    (tmp_path / "file").write_bytes(b"old")
+    check_writable(tmp_path / "file", force=True)
+    check_writable(tmp_path / "new" / "deep" / "report.json", force=False)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(("number", "words"), [(errno.EACCES, "no permission"), (errno.EROFS, "read-only")])
+def test_the_nearest_folder_is_tried(tmp_path, monkeypatch, number, words):
+    monkeypatch.setattr(atomic.tempfile, "TemporaryFile", raising(number))
+    with pytest.raises(WriteError, match=f"{tmp_path / 'new' / 'report.json'}: .*{words}"):
+        check_writable(tmp_path / "new" / "report.json", force=False)
 
 
 def enter(path: Path, force: bool = False) -> None:
@@ -215,7 +257,7 @@ def test_no_space_inside_a_folder_is_one_clear_line(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from edgelnn.atomic import hold_folder, new_folder_atomically, write_bytes_atomically
+from edgelnn.atomic import check_writable, hold_folder, new_folder_atomically, write_bytes_atomically
 if sys.argv[2] == "folder":
     with new_folder_atomically(sys.argv[1], force=True) as folder:
         (folder / "half").write_bytes(b"half")

@@ -148,14 +148,16 @@ def profile(
         executor = None if board is None else board.executor
         return measure_model(target, plan, listener, variants=names, executor=executor, power_csv=power_csv)
 
+    def show(report: Report) -> None:
+        if not files.on_stdout:
+            show_report(report)
+        say_verdict(report)
+
     def finish(report: Report, place: str = "") -> None:
         failed = [result for result in report.results if result.error is not None]
         if len(failed) == len(report.results):
             raise ProfileError(f"nothing could be measured. {failed[0].variant}: {failed[0].error}")
-        files.write(report, place)
-        if not files.on_stdout:
-            show_report(report)
-        say_verdict(report)
+        files.deliver(report, show, place)
 
     if reach is None:
         with shown_progress() as listener:

@@ -94,8 +94,7 @@ def profile_emulated(
     failures = failures_of(report)
     if len(failures) == len(report.results):
         raise ProfileError(f"nothing could be counted. {failures[0]}")
-    files.write(report)
-    show_instructions(report, tables=not files.on_stdout)
+    files.deliver(report, lambda report: show_instructions(report, tables=not files.on_stdout))
     if json not in (None, "-"):
         next_step("compare", json, "ANOTHER.json")
     elif target.is_dir():

@@ -54,10 +54,13 @@ def _times_again(
         force=force,
     )
     found = Report.from_json(text)
-    files.write(found)
-    if not files.on_stdout:
-        show_report(found)
-    say_verdict(found)
+
+    def show(report: Report) -> None:
+        if not files.on_stdout:
+            show_report(report)
+        say_verdict(report)
+
+    files.deliver(found, show)
 
 
 def _instructions_again(
@@ -68,5 +71,4 @@ def _instructions_again(
 
     files = instruction_files(json=json, csv=csv, markdown=markdown, html=html, force=force)
     found = InstructionReport.from_json(text)
-    files.write(found)
-    show_instructions(found, tables=not files.on_stdout)
+    files.deliver(found, lambda report: show_instructions(report, tables=not files.on_stdout))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from edgelnn.atomic import check_writable, write_text_atomically
 from edgelnn.cli.output import message, print_data
 from edgelnn.errors import ConfigError, WriteError
 
@@ -28,7 +29,7 @@ class ReportFiles(Generic[R]):
         on_stdout: Whether stdout is taken.
 
     Raises:
-        ConfigError: stdout would take more than one text.
+        ConfigError: stdout or a file would take more than one text.
         WriteError: A file could not be written.
     """
 
@@ -44,27 +45,48 @@ class ReportFiles(Generic[R]):
             raise ConfigError("got - for more than one format; stdout takes one. Name files for the others.")
         if self.on_stdout and len(places) > 1:
             raise ConfigError(f"got - for {len(places)} boards; stdout takes one report. Name a file.")
-        for name in names:
-            for place in places or ("",):
-                if name != "-":
-                    _check(self.path(name, place), force)
+        paths = [self.path(name, place) for name in names if name != "-" for place in places or ("",)]
+        once: set[str] = set()
+        for path in paths:
+            real = os.path.realpath(path)
+            if real in once:
+                raise ConfigError(f"got {path} for more than one report; each needs a file of its own.")
+            once.add(real)
+            check_writable(path, force=force)
 
     def path(self, name: str, place: str = "") -> Path:
         """Return the file for a name and a place: ``report.json`` is ``report-pi4.json`` where there are several."""
         path, mark = Path(name), self._marks.get(place, "")
         return path.with_name(f"{path.stem}-{mark}{path.suffix}") if mark else path
 
-    def write(self, report: R, place: str = "") -> None:
-        """Write a report in all formats that were asked for."""
-        from edgelnn.atomic import write_text_atomically
+    def deliver(self, report: R, show: Callable[[R], None], place: str = "") -> None:
+        """Write a report in all formats that were asked for and show it; what goes wrong with one costs no other.
 
-        for name, text_of in self._asked:
-            if name == "-":
-                print_data(text_of(report))
-            else:
+        Args:
+            report: What was measured, perhaps for hours.
+            show: Shows it on the screen; called last, also where something could not be written.
+            place: Where the report comes from, if from several.
+
+        Raises:
+            WriteError: Files could not be written.
+        """
+        failures: list[WriteError] = []
+        try:
+            # stdout may be a pipe whose reader went away: it is last.
+            for name, text_of in sorted(self._asked, key=lambda each: each[0] == "-"):
+                if name == "-":
+                    print_data(text_of(report))
+                    continue
                 path = self.path(name, place)
-                write_text_atomically(path, text_of(report), force=self._force)
-                message(f"wrote {path}")
+                try:
+                    write_text_atomically(path, text_of(report), force=self._force)
+                    message(f"wrote {path}")
+                except WriteError as failure:
+                    failures.append(failure)
+        finally:
+            show(report)
+        if failures:
+            raise WriteError(" ".join(map(str, failures))) from failures[0]
 
 
 def _marks(places: Sequence[str]) -> Mapping[str, str]:
@@ -79,12 +101,3 @@ def _marks(places: Sequence[str]) -> Mapping[str, str]:
     short = {place: re.sub(r"[^\w.-]+", "-", place.rpartition("@")[2]).strip("-.") for place in places}
     marks = short if len(set(short.values())) == len(places) else plain
     return marks if len(set(marks.values())) == len(places) else {one: f"{i}" for i, one in enumerate(places, start=1)}
-
-
-def _check(path: Path, force: bool) -> None:
-    if path.is_dir():
-        raise WriteError(f"got {path} to write a report to; it is a folder. Name a file in it.")
-    if path.exists() and not force:
-        raise WriteError(f"{path} exists. Pass --force to replace it, or choose another name.")
-    if path.parent.exists() and not os.access(path.parent, os.W_OK, effective_ids=True):
-        raise WriteError(f"cannot write {path}: no permission there. Choose another folder.")
