@@ -169,6 +169,41 @@ def test_an_onnx_file_that_is_not_opened(change: Callable[[Any], None], words: s
         load_runtime(content)
 
 
+def field(number: int, content: bytes) -> bytes:
+    """A protobuf field of bytes."""
+    length = len(content)
+    return bytes([number << 3 | 2, *(length >> shift & 0x7F | 0x80 for shift in (0, 7)), length >> 14]) + content
+
+
+def with_tensor(name: str, dtype: int, dims: list[int], *raw: bytes) -> bytes:
+    """The linear model with one more tensor, whose raw data come in pieces."""
+    model = onnx.load_from_string(onnx_with(lambda model: None))
+    tensor = TensorProto(name=name, data_type=dtype, dims=dims).SerializeToString() + b"".join(
+        field(9, piece) for piece in raw
+    )
+    graph = model.graph.SerializeToString() + field(5, tensor)
+    model.ClearField("graph")
+    return bytes(model.SerializeToString() + field(7, graph))
+
+
+def test_raw_data_in_pieces_are_refused_as_readers_take_the_last_piece_alone() -> None:
+    check_model(with_tensor("t", TensorProto.FLOAT, [4], bytes(16)))
+    for dtype, dims, pieces in (
+        (TensorProto.FLOAT, [4], [bytes(8), bytes(8)]),
+        (TensorProto.INT64, [1], [bytes(4), bytes(4)]),
+        (TensorProto.INT64, [2], [bytes(16), bytes(16)]),
+    ):
+        with pytest.raises(ModelFileError, match="raw_data of one TensorProto several times") as caught:
+            check_model(with_tensor("t", dtype, dims, *pieces))
+        assert "\n" not in str(caught.value)
+
+
+def test_messages_in_pieces_are_refused_as_readers_join_them() -> None:
+    whole = onnx_with(lambda model: None)
+    with pytest.raises(ModelFileError, match="graph of one ModelProto several times"):
+        check_model(whole + field(7, onnx.GraphProto().SerializeToString()))
+
+
 def test_nests_of_branches_are_refused() -> None:
     def nest(model: Any) -> None:
         graph = helper.make_graph([], "inner", [], [])

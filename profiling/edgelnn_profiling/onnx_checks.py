@@ -50,6 +50,18 @@ _MESSAGES: Final[Mapping[str, Mapping[int, str]]] = {
     "TypeProto.Tensor": {2: "TensorShapeProto"},
     "TensorShapeProto": {},
 }
+# Fields that are there once: of bytes given twice readers take the last, and messages given twice they join to one, so
+# that what is judged piece by piece here would not be what they see.
+_SINGLE: Final[Mapping[str, Mapping[int, str]]] = {
+    "ModelProto": {7: "graph"},
+    "TrainingInfoProto": {1: "initialization", 2: "algorithm"},
+    "AttributeProto": {5: "t", 6: "g", 22: "sparse_tensor"},
+    "SparseTensorProto": {1: "values", 2: "indices"},
+    "TensorProto": {9: "raw_data"},
+    "ValueInfoProto": {2: "type"},
+    "TypeProto": {1: "tensor_type"},
+    "TypeProto.Tensor": {2: "shape"},
+}
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # Fields of TensorProto; a location other than 0 is outside the file.
 _RAW_DATA = 9
 _TYPED_DATA = (4, 5, 7, 10, 11)
@@ -133,6 +145,11 @@ class _Walk:
 
     def _check(self, message: str, fields: Fields, known_as: bytes) -> bytes:
         """Hold one message to the rules; return the name by which a tensor inside is known."""
+        for number, name in _SINGLE.get(message, {}).items():
+            if sum(field[0] == number for field in fields) > 1:
+                self._refuse(
+                    f"gives {name} of one {message} several times, which readers take in other ways; export it again"
+                )
         if message == "ModelProto":
             self._check_model(fields)
         elif message == "TensorProto":
