@@ -257,7 +257,7 @@ def test_no_space_inside_a_folder_is_one_clear_line(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from edgelnn.atomic import check_writable, hold_folder, new_folder_atomically, write_bytes_atomically
+from edgelnn.atomic import hold_folder, new_folder_atomically, write_bytes_atomically
 if sys.argv[2] == "folder":
     with new_folder_atomically(sys.argv[1], force=True) as folder:
         (folder / "half").write_bytes(b"half")

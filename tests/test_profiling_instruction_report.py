@@ -20,6 +20,7 @@ from edgelnn_profiling.instruction_growth import compare_instructions, remarks_o
 from edgelnn_profiling.writers.instruction_page import write_instruction_html
 from edgelnn_profiling.writers.instruction_tables import write_instruction_csv, write_instruction_markdown
 from tests.emulated_fakes import PROVED, counting_script, fake_boards
+from tests.helpers import assert_one_clear_line, run_cli
 from tests.small_bundle import make_bundle
 
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler (cc)")
@@ -210,3 +211,30 @@ def test_a_bundle_is_proved_and_counted_on_emulated_boards(bundle: Path) -> None
         assert result.parity.max_error < 1e-5
     again = count_bundle(bundle, ["pi5"], boards_root=named, now=lambda: NOON)
     assert report.results[1:] == again.results[1:], "LiteRT's and tflite-runtime's counts repeat"
+
+
+@pytest.mark.parametrize("change", [{"total": 0}, {"total": 121}, {"integer": -1}, {"total": 0, "integer": -20}])
+def test_counts_that_no_counting_leads_to_are_refused(bundle: Path, tmp_path: Path, change: dict[str, int]) -> None:
+    value = json.loads(counted(bundle, tmp_path / "one").to_json())
+    value["results"][1]["counts"].update(change)
+    with pytest.raises(ProfileError, match=r"results\[1\]\.counts has total=\d+; expected 1 or more"):
+        InstructionReport.from_json(json.dumps(value))
+
+
+def test_a_text_nested_without_end_is_no_report(tmp_path: Path) -> None:
+    path = tmp_path / "deep.json"
+    path.write_text("[" * 100_000)
+    for command in (("report", path), ("compare", path, path)):
+        assert_one_clear_line(run_cli(*command), "nested too deeply", code=[1])
+
+
+def test_boards_that_are_not_described_are_refused(tmp_path: Path) -> None:
+    for more in ((), ("--json",)):
+        done = run_cli("boards", "-b", "foo", "--folder", tmp_path / "boards", *more)
+        assert_one_clear_line(done, "got board 'foo'; expected pi3, pi4, pi5, armhf", code=[1])
+
+
+def test_windows_without_end_are_refused(bundle: Path) -> None:
+    for window in ("inf", "1e308", "nan"):
+        done = run_cli("profile", bundle, "--window", window)
+        assert_one_clear_line(done, "got window_s=", "expected seconds", code=[1])

@@ -46,9 +46,11 @@ def boards(
     On Linux x86-64 with apt. Packages of Debian 12 and Python's are fetched and unpacked by you, without installing
     anything and without more rights than yours. armhf is a board of 32 bits.
     """
+    from edgelnn_profiling.emulation.boards import check_described
     from edgelnn_profiling.emulation.boards_folder import boards_folder
 
     wanted = tuple(names or DEFAULT)
+    check_described(*wanted)
     place = boards_folder(folder)
     if json and not yes:
         print_json({"folder": str(place.path), "boards": {name: place.lacks(name) for name in wanted}})

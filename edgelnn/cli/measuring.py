@@ -55,7 +55,7 @@ def build_plan(
     plan = Plan.quick() if quick else Plan()
     if window is not None and window > plan.window_s:
         # A longer window is for more samples, too.
-        given["max_samples"] = min(MOST_SAMPLES, round(plan.max_samples * window / plan.window_s))
+        given["max_samples"] = round(min(MOST_SAMPLES, plan.max_samples * window / plan.window_s))
     return replace(plan, **given)
 
 

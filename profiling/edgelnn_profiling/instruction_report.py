@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -109,9 +108,16 @@ class InstructionReport:
                     f"the report of instructions has format_version {version}; this edgelnn reads {FORMAT_VERSION}. "
                     "Update it."
                 )
-            return decode(cls, value)
+            report = decode(cls, value)
         except DecodeError as error:
             raise ProfileError(f"the report of instructions is not valid: {error}.") from error
+        for index, result in enumerate(report.results):
+            if result.counts is not None and not result.counts.is_sound:
+                raise ProfileError(
+                    f"the report of instructions is not valid: results[{index}].counts has total="
+                    f"{result.counts.total}; expected 1 or more, and the sum of its classes, none of them below 0. Count again."
+                )
+        return report
 
 
 def is_instruction_report(text: str | bytes) -> bool:
@@ -121,8 +127,8 @@ def is_instruction_report(text: str | bytes) -> bool:
     (True, False)
     """
     try:
-        value = json.loads(text)
-    except ValueError:
+        value = parse_json(text)
+    except DecodeError:
         return False
     return isinstance(value, dict) and value.get("kind") == KIND
 

@@ -52,6 +52,12 @@ class InstructionCounts:
     runtime: str
     runtime_version: str
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether counting can have led to it: there are instructions, and their classes come to all of them."""
+        classes = (self.integer, self.simd_fp, self.loads, self.stores, self.branches, self.other)
+        return min(classes) >= 0 and 1 <= self.total == sum(classes)
+
     @classmethod
     def of(cls, answer: Answer, board: str) -> InstructionCounts:
         """Return the counts of an answer without an error."""

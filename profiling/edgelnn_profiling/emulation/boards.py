@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["BOARDS", "DESCRIPTIONS", "Board", "BoardFacts"]
+from edgelnn.errors import ProfileError
+
+__all__ = ["BOARDS", "DESCRIPTIONS", "Board", "BoardFacts", "check_described"]
 
 Board = Literal["pi3", "pi4", "pi5"]
 BOARDS: tuple[Board, ...] = ("pi3", "pi4", "pi5")
@@ -64,3 +66,14 @@ DESCRIPTIONS = {
         emulator="qemu-arm",
     ),
 }
+
+
+def check_described(*names: str) -> None:
+    """Refuse boards that there is no description of.
+
+    Raises:
+        ProfileError: One has none; the message names those that have.
+    """
+    for name in names:
+        if name not in DESCRIPTIONS:
+            raise ProfileError(f"got board {name!r}; expected {', '.join(DESCRIPTIONS)}.")

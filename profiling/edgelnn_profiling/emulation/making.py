@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from edgelnn.atomic import new_folder_atomically, write_text_atomically
-from edgelnn.errors import ProfileError
 from edgelnn_profiling.emulation.board_packages import SITES, fetch_wheels, unpack_wheels
-from edgelnn_profiling.emulation.boards import DESCRIPTIONS, BoardFacts
+from edgelnn_profiling.emulation.boards import DESCRIPTIONS, BoardFacts, check_described
 from edgelnn_profiling.emulation.boards_folder import BoardsFolder, fit_emulator
 from edgelnn_profiling.emulation.debian_packages import fetch_packages, missing_tools, unpack_packages
 
@@ -80,9 +79,7 @@ def steps_to_make(boards: BoardsFolder, names: Iterable[str]) -> list[Step]:
         ProfileError: There is no such board.
     """
     wanted = list(dict.fromkeys(names))
-    for name in wanted:
-        if name not in DESCRIPTIONS:
-            raise ProfileError(f"got board {name!r}; expected {', '.join(DESCRIPTIONS)}.")
+    check_described(*wanted)
     steps = []
     programs = {DESCRIPTIONS[name].emulator for name in wanted}
     if any(not (boards.path / "emulator/bin" / each).exists() and fit_emulator(each)[0] is None for each in programs):
