@@ -17,6 +17,7 @@ from edgelnn.cli.reach import Reach, reach_of, same_clock
 from edgelnn.cli.report_files import ReportFiles
 from edgelnn.errors import BoardError, ConfigError
 from edgelnn.run import Run
+from edgelnn_export import build_bundle
 from edgelnn_profiling.remote import open_board
 from tests.helpers import assert_one_clear_line, run_cli
 from tests.small_bundle import linear_onnx, make_bundle
@@ -133,6 +134,20 @@ def test_a_board_answers_what_is_answered_here(board: PretendedBoard, tiny_bundl
     assert there.json == here.json
     assert "images answered" in there.err
     assert board.left() == []
+
+
+@pytest.mark.parametrize("model_format", ["onnx", "tflite"])
+def test_a_board_answers_with_files_that_take_pixels(
+    model_format: str, board: PretendedBoard, tiny_run: Run, tmp_path: Path
+) -> None:
+    bundle = build_bundle(tiny_run, tmp_path / "pixels", formats=[model_format], input_type="uint8")
+    np.save(tmp_path / "images.npy", bundle.golden()[0][:3])
+    for command in (("predict", bundle.folder, tmp_path / "images.npy"), ("evaluate", bundle.folder)):
+        here, there = run_cli(*command, "--json"), run_cli(*command, "--json", "--on", "board")
+        assert there.code == 0, there.err
+        found = [each.json.get("predictions", [each.json]) for each in (here, there)]
+        for one, other in zip(*found, strict=True):
+            assert {**one, "latency_s": None} == {**other, "latency_s": None}
 
 
 def test_a_board_that_answers_otherwise_is_not_believed(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgelnn.decode import decode
 from edgelnn.errors import ProfileError
 from edgelnn.preprocessing import Layout, Preprocessing
 from edgelnn_profiling.runtimes import AbstractRuntime
@@ -64,8 +65,7 @@ def answer_request(request: Mapping[str, Any], say: Callable[..., None]) -> None
         images = np.load(request["images"], allow_pickle=False)
     except (OSError, ValueError) as error:
         raise ProfileError(f"cannot read the images: {error}.") from error
-    facts, layout = request["golden"]["preprocessing"], request["golden"]["layout"]
-    preprocessing = Preprocessing(tuple(facts["image_shape"]), mean=facts["mean"], std=facts["std"])
-    answers = answer_images(runtime, preprocessing, layout, images)
+    preprocessing = decode(Preprocessing, request["golden"]["preprocessing"])
+    answers = answer_images(runtime, preprocessing, request["golden"]["layout"], images)
     say("answers", probabilities=answers.probabilities.tolist(), latencies_s=answers.latencies_s.tolist())
     say("done")
