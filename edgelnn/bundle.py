@@ -16,13 +16,12 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgelnn.array_files import read_npz
 from edgelnn.errors import BundleError, DataError
+from edgelnn.golden_file import read_golden
 from edgelnn.manifest import FORMAT_VERSION as FORMAT_VERSION
 from edgelnn.manifest import Golden as Golden
 from edgelnn.manifest import Manifest as Manifest
@@ -109,26 +108,15 @@ class Bundle:
             BundleError: ``golden.npz`` is not as the manifest says.
         """
         facts, manifest = self.manifest.golden, self.manifest
-        path = self.folder / facts.file
-        shapes: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
-            "images": (np.dtype(np.uint8), (facts.images, *manifest.preprocessing.image_shape)),
-            "probabilities": (np.dtype(np.float32), (facts.images, manifest.outputs)),
-        }
         try:
-            arrays = read_npz(path, shapes)
+            return read_golden(
+                self.folder / facts.file,
+                images=facts.images,
+                image_shape=manifest.preprocessing.image_shape,
+                outputs=manifest.outputs,
+            )
         except DataError as error:
             raise BundleError(str(error)) from error
-        for name, (dtype, shape) in shapes.items():
-            if name not in arrays:
-                raise BundleError(f"{path} lacks {name}; export again.")
-            if arrays[name].dtype != dtype or arrays[name].shape != shape:
-                raise BundleError(
-                    f"{path}: {name} is {arrays[name].shape} {arrays[name].dtype}; expected {shape} {dtype}."
-                )
-        probabilities = arrays["probabilities"]
-        if not np.isfinite(probabilities).all():
-            raise BundleError(f"{path}: probabilities holds numbers that are not finite; export again.")
-        return cast("NDArray[np.uint8]", arrays["images"]), cast("NDArray[np.float32]", probabilities)
 
 
 def _read(folder: Path, name: str, *, size_bytes: int | None = None, limit_bytes: int = 2**31) -> bytes:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,26 @@ def request(path: Path, kind: str = "timing", **more: Any) -> dict[str, Any]:
     model_format = path.suffix.removeprefix(".")
     plan = encode(SHORT)
     return {"kind": kind, "model": str(path), "format": model_format, "threads": 1, "golden": None, "plan": plan} | more
+
+
+def golden_facts(path: Path) -> dict[str, Any]:
+    """What a worker is told of the small bundle's golden answers, in a file that may be another."""
+    decision = {
+        "output_kind": "softmax",
+        "classes": 2,
+        "task": "binary-class",
+        "positive_class": 0,
+        "threshold": 0.5,
+    }
+    return {
+        "file": str(path),
+        "images": 4,
+        "outputs": 2,
+        "preprocessing": encode(Preprocessing((8, 8, 1))),
+        "decision": decision,
+        "layout": "channels_first",
+        "allowed_error": 1e-4,
+    }
 
 
 def test_both_formats_are_measured_end_to_end(report: Report) -> None:
@@ -136,23 +157,42 @@ def test_parity_is_proved_before_anything_is_timed(bundle: Path, tmp_path: Path)
     with np.load(bundle / "golden.npz") as golden:
         wrong = {"images": golden["images"], "probabilities": golden["probabilities"][:, ::-1]}
     np.savez(tmp_path / "golden.npz", **wrong)
-    facts = {
-        "file": str(tmp_path / "golden.npz"),
-        "preprocessing": encode(Preprocessing((8, 8, 1))),
-        "decision": {
-            "output_kind": "softmax",
-            "classes": 2,
-            "task": "binary-class",
-            "positive_class": 0,
-            "threshold": 0.5,
-        },
-        "layout": "channels_first",
-        "allowed_error": 1e-4,
-    }
+    facts = golden_facts(tmp_path / "golden.npz")
     outcome = LocalExecutor().execute(request(bundle / "model-float32.onnx", golden=facts), timeout_s=60)
     order = [event["event"] for event in outcome.events]
     assert order == ["state", "loaded", "first", "parity"]
     assert outcome.events[-1]["max_error"] > 0.01
+
+
+def packed(**shapes: tuple[int, ...]) -> bytes:
+    """A file of golden answers that are all zero, packed as tightly as can be."""
+    file = BytesIO()
+    kinds = {"images": np.uint8, "probabilities": np.float32}
+    np.savez_compressed(file, **{name: np.zeros(shape, kinds[name]) for name, shape in shapes.items()})  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"PK\x03\x04 and no more", "damaged or not an array file"),
+        (packed(images=(4, 8, 8, 1)), "lacks probabilities"),
+        (packed(images=(5, 8, 8, 1), probabilities=(4, 2)), "images is (5, 8, 8, 1) uint8; expected (4, 8, 8, 1)"),
+        (packed(images=(4, 8, 8, 1), probabilities=(4, 3)), "expected (4, 2) float32"),
+        (packed(images=(80, 1000, 1000, 1), probabilities=(4, 2)), "more than 400 times"),
+    ],
+    ids=["no zip", "lacks", "images", "outputs", "bomb"],
+)
+@pytest.mark.parametrize("kind", ["timing", "answers"])
+def test_golden_answers_that_are_not_as_described_are_said_in_one_line(
+    kind: str, data: bytes, words: str, bundle: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "golden.npz").write_bytes(data)
+    asked = request(bundle / "model-float32.onnx", kind, golden=golden_facts(tmp_path / "golden.npz"))
+    said: list[dict[str, Any]] = []
+    assert answer(asked, lambda event, **facts: said.append({"event": event, **facts})) == 0
+    assert said[-1]["event"] == "error"
+    assert words in said[-1]["message"]
 
 
 def test_a_model_slower_than_a_hundred_ticks_is_timed_one_by_one(bundle: Path) -> None:

@@ -35,6 +35,7 @@ LIGHT_OF_CORE = {
     "edgelnn.decisions",
     "edgelnn.decode",
     "edgelnn.errors",
+    "edgelnn.golden_file",
     "edgelnn.image_files",
     "edgelnn.inputs",
     "edgelnn.likeness",

@@ -262,6 +262,8 @@ def variant_request(bundle: Bundle, variant: Variant) -> dict[str, Any]:
     }
     golden = {
         "file": str((bundle.folder / manifest.golden.file).absolute()),
+        "images": manifest.golden.images,
+        "outputs": manifest.outputs,
         "preprocessing": encode(manifest.preprocessing),
         "decision": decision,
         "layout": variant.layout,
