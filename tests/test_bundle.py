@@ -185,7 +185,7 @@ def test_refuses_a_manifest_that_makes_no_sense(folder, where, value, words):
     assert words in refusal(folder)
 
 
-MAY_BE_MISSING = {"crop", "max_bytes"}  # fields that are None unless told otherwise
+MAY_BE_MISSING = {"crop", "max_bytes", "splits"}  # fields that are None unless told otherwise
 
 
 def test_refuses_missing_and_unknown_fields(made):
