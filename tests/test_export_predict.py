@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import runpy
 import shutil
 import subprocess
 import sys
@@ -16,8 +17,10 @@ import edgelnn_export
 from edgelnn.contour_crop import ContourCrop, contour_box
 from edgelnn.errors import DataError
 from edgelnn.inputs import load_inputs
+from edgelnn_export.documents import predict_source
 from edgelnn_export.parity import answer
 from edgelnn_profiling import load_runtime
+from edgelnn_profiling.parity import allowed_error
 
 HOOK = """
 import builtins, sys
@@ -204,6 +207,15 @@ def declaring(png, width, height):
     """A PNG whose header promises other sides than it has."""
     header = b"IHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + png[24:29]
     return png[:12] + header + zipfile.crc32(header).to_bytes(4, "big") + png[33:]
+
+
+def test_predict_and_a_profile_allow_the_same_differences(tmp_path):
+    (tmp_path / "predict.py").write_bytes(predict_source())
+    allowed = runpy.run_path(str(tmp_path / "predict.py"))["allowed_error"]
+    for tolerance in (None, 0.0, 1e-5):
+        for error in (0.0, 3e-6, 0.01, 0.04, 0.3):
+            variant = {"tolerance": tolerance, "parity_max_error": error}
+            assert allowed(variant) == allowed_error(tolerance, error)
 
 
 @pytest.mark.parametrize(
