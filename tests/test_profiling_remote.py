@@ -155,10 +155,29 @@ def test_an_error_there_speaks_of_the_files_here(board: PretendedBoard, tmp_path
         assert late.error == "did not finish within 0.01 s and was ended"
 
 
-def test_what_a_login_prints_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend_ssh(tmp_path, monkeypatch, before="echo 'Welcome to Raspberry Pi OS'; echo '{\"a\": 1}'")
+LOGINS = [
+    "echo 'Welcome to Raspberry Pi OS'; echo '{\"a\": 1}'",
+    "printf '\\033]0;pi@pi\\007'",  # A title for a terminal: no line ends after it.
+    "printf 'Last login: today'",
+    'printf "%s" "$3"',  # What it was given to run.
+]
+
+
+@pytest.mark.parametrize("before", LOGINS)
+def test_what_a_login_prints_is_passed_over(before: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgelnn_profiling.remote.session._LOGIN_S", 20.0)
+    pretend_ssh(tmp_path, monkeypatch, before=before)
     with Session("board") as session:
         assert session.facts["machine"]
+
+
+@pytest.mark.parametrize("before", LOGINS)
+def test_no_python_is_heard_behind_what_a_login_prints(
+    before: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_ssh(tmp_path, monkeypatch, before=before)
+    with pytest.raises(BoardError, match=r"board \(Linux .*\) has no Python 3\.11 or newer; found: none"):
+        Session("board", python="no-such-python")
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,12 @@ _OPTIONS = (
     "RemoteCommand=none",
     "ClearAllForwardings=yes",
 )
-# Tries one Python after the other. A login shell of any kind sees it between single quotes, and so it holds none, nor
+# Tries one Python after the other; where there is none, it says so in a line of its own, as what a login printed before
+# may have ended no line. A login shell of any kind sees it between single quotes, and so it holds none, nor
 # backslashes, exclamation marks or line breaks.
 _SCRIPT = (
     'for p in "$@"; do command -v "$p" >/dev/null 2>&1 || continue; "$p" -c "$0"; c=$?; '
-    f"[ $c = {_TOO_OLD} ] || exit $c; done; echo {NO_PYTHON} $(uname -sm); "
+    f"[ $c = {_TOO_OLD} ] || exit $c; done; echo; echo {NO_PYTHON} $(uname -sm); "
     'for p in "$@"; do command -v "$p" >/dev/null 2>&1 && "$p" --version; done 2>&1; exit 0'
 )
 

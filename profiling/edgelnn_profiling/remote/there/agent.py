@@ -50,7 +50,7 @@ class Agent:
 
     def serve(self) -> None:
         """Answer until told to stop, or until nobody asks any more."""
-        greeting = GREETING
+        greeting = "\n" + GREETING  # What a login printed before it may have ended no line.
         try:
             while True:
                 request = json.loads(self.channel.line())
