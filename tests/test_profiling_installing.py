@@ -44,7 +44,7 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PretendedBoard:
 
 
 def test_a_missing_runtime_asks_for_install_and_what_was_installed_is_used_again(board: PretendedBoard) -> None:
-    site = Site("site-cp311-0", "/there", {"numpy": "2.4", "onnxruntime": "1.31"})
+    site = Site("site-cp311-aarch64-64-0", "/there", {"numpy": "2.4", "onnxruntime": "1.31"})
     with Session("board") as session:
         with pytest.raises(BoardError, match=r"has no numpy and no onnxruntime\. Pass --install .*/home/pi/\.cache"):
             provide_runtimes(session, PI4, ["onnx"], install=False, say=print)
@@ -52,7 +52,27 @@ def test_a_missing_runtime_asks_for_install_and_what_was_installed_is_used_again
         assert provide_runtimes(session, there, ["onnx"], install=False, say=print) == site
         with pytest.raises(BoardError, match="has no ai-edge-litert or tflite-runtime"):
             provide_runtimes(session, replace(there, packages=site.packages), ["tflite"], install=False, say=print)
-        assert replace(there, abi="cp313").site_for(["onnx"]) is None
+        for other in ({"abi": "cp313"}, {"machine": "x86_64"}, {"bits": 32}):  # One home, shared or kept.
+            assert replace(there, **other).site_for(["onnx"]) is None  # type: ignore[arg-type]
+            assert replace(there, **other).fullest_site() is None  # type: ignore[arg-type]
+
+
+def test_boards_that_share_a_home_install_for_themselves(
+    board: PretendedBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("numpy", "onnxruntime"):
+        make_wheel(tmp_path / "wheels", name)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    monkeypatch.delenv("PIP_CONSTRAINT", raising=False)
+    found = []
+    for machine in ("aarch64", "x86_64", "aarch64"):
+        with Session("board") as session:
+            facts = replace(BoardFacts.from_answer("board", session.facts), packages={}, machine=machine)
+            site = provide_runtimes(session, facts, ["onnx"], install=True, say=lambda text: None)
+            assert site is not None
+            found.append(site.name)
+    assert found[0] == found[2] != found[1]
 
 
 def test_an_installation_is_whole_or_not_there(board: PretendedBoard) -> None:

@@ -95,6 +95,19 @@ class BoardFacts:
         return self.bits == 32 and self.machine.startswith(("arm", "aarch64"))
 
     @property
+    def wheel_machine(self) -> str:
+        """What names of wheels call the machine that its Python runs as."""
+        return "armv7l" if self.arm32 else self.machine
+
+    @property
+    def site_prefix(self) -> str:
+        """What the name of a folder of packages begins with that fits its Python and its processor.
+
+        Both, as a home may be shared by several boards, or outlast a change from 32 to 64 bits.
+        """
+        return f"site-{self.abi}-{self.wheel_machine}-{self.bits}-"
+
+    @property
     def words(self) -> str:
         """Machine and Python, in words."""
         return f"{self.machine}, {self.bits}-bit, Python {self.python}"
@@ -111,16 +124,16 @@ class BoardFacts:
         return [" or ".join(names) for names in needed if not any(name in there for name in names)]
 
     def site_for(self, formats: Collection[ModelFormat]) -> Site | None:
-        """Return what was installed before and holds all that running these formats needs, for this Python."""
+        """Return what was installed before, for its Python and processor, and holds all that these formats need."""
         fitting = (one for one in self._own_sites() if not self.lacking(formats, {**self.packages, **one.packages}))
         return next(fitting, None)
 
     def fullest_site(self) -> Site | None:
-        """Return what was installed before and holds the most, for this Python."""
+        """Return what was installed before, for its Python and processor, and holds the most."""
         return max(self._own_sites(), key=lambda site: len(site.packages), default=None)
 
     def _own_sites(self) -> list[Site]:
-        return [site for site in self.sites if site.name.startswith(f"site-{self.abi}-")]
+        return [site for site in self.sites if site.name.startswith(self.site_prefix)]
 
 
 def why_never(facts: BoardFacts, model_format: ModelFormat) -> str | None:

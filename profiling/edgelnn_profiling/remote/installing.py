@@ -100,4 +100,4 @@ def _fetched_there(
 
 def _site_name(facts: BoardFacts, requirements: list[str]) -> str:
     digest = hashlib.sha256("\n".join(requirements).encode()).hexdigest()[:12]
-    return f"site-{facts.abi}-{digest}"
+    return f"{facts.site_prefix}{digest}"

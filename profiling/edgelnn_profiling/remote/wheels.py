@@ -26,10 +26,9 @@ def platform_tags(facts: BoardFacts) -> list[str]:
     >>> platform_tags(pi)
     ['manylinux_2_18_aarch64', 'manylinux_2_17_aarch64', 'manylinux2014_aarch64', 'linux_aarch64']
     """
-    machine = "armv7l" if facts.arm32 else facts.machine
     newest = int(facts.glibc.split(".")[1]) if facts.glibc.startswith("2.") else _OLDEST_GLIBC
-    tags = [f"manylinux_2_{minor}_{machine}" for minor in range(newest, _OLDEST_GLIBC - 1, -1)]
-    return [*tags, f"manylinux2014_{machine}", f"linux_{machine}"]
+    tags = [f"manylinux_2_{minor}_{facts.wheel_machine}" for minor in range(newest, _OLDEST_GLIBC - 1, -1)]
+    return [*tags, f"manylinux2014_{facts.wheel_machine}", f"linux_{facts.wheel_machine}"]
 
 
 def download_wheels(facts: BoardFacts, requirements: Sequence[str], folder: Path) -> list[Path]:
