@@ -29,6 +29,7 @@ from edgelnn_export.making import Maker
 from edgelnn_export.parity import Judge, answer, ask, reason_to_reject
 from edgelnn_export.quantization import RECIPES
 from edgelnn_profiling import load_runtime
+from edgelnn_profiling.proving import Measured
 from tests.helpers import files_under
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,7 +58,11 @@ class Witness(ExportListener):
 
 def dear_where_small(noise=0.0):
     """A meter by which every file is worth keeping: what is smaller costs more."""
-    return CostMeter("seconds", "", noise, lambda files: {name: 1 / len(data) for name, data in files.items()})
+
+    def measure(files, proof):
+        return Measured({name: 1 / len(data) for name, data in files.items()})
+
+    return CostMeter("seconds", "", noise, measure)
 
 
 @pytest.fixture

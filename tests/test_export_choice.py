@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from edgelnn.errors import ConfigError, ExportError, ProfileError
+from edgelnn.errors import ConfigError, ExportError, ParityError, ProfileError
+from edgelnn.preprocessing import Preprocessing
 from edgelnn_export import build_bundle
 from edgelnn_export.costs import CostMeter, latency_here
 from edgelnn_export.graph_builder import GraphBuilder
@@ -19,6 +20,8 @@ from edgelnn_export.quantization.sensitivity import Loss, choose_calibration, ch
 from edgelnn_export.quantization.tflite_quantizer import quantize_tflite
 from edgelnn_export.tflite_model import write_tflite
 from edgelnn_profiling import load_runtime
+from edgelnn_profiling.manager import variant_request
+from edgelnn_profiling.proving import Measured, Proof
 from tests.test_export_quantization import variant
 
 QUANTIZED = [name for name in RECIPES if name != "float32"]
@@ -116,7 +119,7 @@ def test_a_conclusion_says_why_a_cheaper_file_is_not_recommended():
 
 
 def meter(cost_of):
-    return CostMeter("seconds", "", 0.05, lambda files: {name: cost_of(name) for name in files})
+    return CostMeter("seconds", "", 0.05, lambda files, proof: Measured({name: cost_of(name) for name in files}))
 
 
 def test_an_export_keeps_the_pareto_set_and_tells_why(tiny_run, tmp_path):
@@ -142,6 +145,32 @@ def test_an_export_keeps_the_pareto_set_and_tells_why(tiny_run, tmp_path):
     assert sum(each.chosen for each in tried) == 1
     assert {each.layer for each in manifest.choice.layers} >= {REST}
     assert all(each.chosen in ("static", "weight_only", "float32") for each in manifest.choice.layers)
+
+
+@pytest.mark.parametrize("wrong", ["tflite-float16", "tflite-float32"])
+def test_a_file_that_is_not_the_model_where_it_is_measured_is_not_kept(wrong, tiny_run, tmp_path):
+    proofs = []
+
+    def measure(files, proof):
+        proofs.append(proof)
+        costs = {name: 1.0 for name in files if name != wrong}
+        return Measured(costs, {wrong: "it differs from the golden answers by 0.3, where 0.02 is allowed"})
+
+    there = CostMeter("seconds", "a board", 0.05, measure)
+    build = {"formats": ["tflite"], "quantize": True, "meter": there}
+    words = "on a board it differs from the golden answers by 0.3, where 0.02 is allowed"
+    if wrong == "tflite-float32":
+        with pytest.raises(ParityError, match=f"tflite-float32 failed: {words}. Nothing was written"):
+            build_bundle(tiny_run, tmp_path / "b", **build)
+        assert not (tmp_path / "b").exists()
+    else:
+        bundle = build_bundle(tiny_run, tmp_path / "b", **build)
+        assert next(each.reason for each in bundle.manifest.rejected if each.name == wrong) == words
+        assert wrong not in bundle.manifest.choice.costs
+        assert proofs[0].golden == (bundle.folder / "golden.npz").read_bytes()
+        for variant in bundle.manifest.variants:
+            told = proofs[0].request(variant.name, bundle.folder / "golden.npz")
+            assert told == {**variant_request(bundle, variant)["golden"], "decision": None}
 
 
 def test_float32_is_called_the_best_where_it_is(tiny_run, tmp_path):
@@ -175,7 +204,8 @@ def test_latency_is_measured_in_turns():
     for seed in range(40):
         x = b.tanh(b.linear(x, np.random.default_rng(seed).normal(size=(64, 64)) / 8))
     large = write_onnx(b.finish(b.softmax(b.linear(x, np.eye(64)[:2]))))
-    found = latency_here().measure({"onnx-a": small, "onnx-b": large})
+    proof = Proof(b"", 0, 2, Preprocessing((1, 1, 64)), {}, {})  # Here files have been proved before.
+    found = latency_here().measure({"onnx-a": small, "onnx-b": large}, proof).costs
     assert 0 < found["onnx-a"] < found["onnx-b"] < 0.1
 
 

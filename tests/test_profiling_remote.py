@@ -18,6 +18,7 @@ import pytest
 from edgelnn.bundle import Bundle
 from edgelnn.errors import BoardError, ConfigError
 from edgelnn_profiling import Plan, profile
+from edgelnn_profiling.proving import Proof
 from edgelnn_profiling.remote import open_board
 from edgelnn_profiling.remote.latency import latencies_on
 from edgelnn_profiling.remote.luggage import pack_modules
@@ -31,7 +32,7 @@ from edgelnn_profiling.remote.ssh import (
     ssh_command,
 )
 from tests.helpers import ROOT, assert_one_clear_line, run_cli
-from tests.small_bundle import linear_onnx, linear_tflite, make_bundle
+from tests.small_bundle import linear_onnx, make_bundle
 from tests.ssh_pretended import PretendedBoard, pretend_ssh
 from tests.test_rooms import imports_of
 
@@ -231,11 +232,28 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.Mo
     assert board.left() == ["file"]
 
 
-def test_latencies_are_measured_there_in_turns(board: PretendedBoard) -> None:
-    files = {"onnx-float32": linear_onnx((8, 8, 1), 2), "tflite-float32": linear_tflite((8, 8, 1), 2)}
+def test_latencies_are_measured_there_in_turns_of_files_that_are_proved(board: PretendedBoard, bundle: Bundle) -> None:
+    variants = bundle.manifest.variants
+    files = {variant.name: bundle.path(variant).read_bytes() for variant in variants}
+    proof = Proof(
+        golden=(bundle.folder / "golden.npz").read_bytes(),
+        images=4,
+        outputs=2,
+        preprocessing=bundle.manifest.preprocessing,
+        layouts={variant.name: variant.layout for variant in variants},
+        allowed={variant.name: 1e-4 for variant in variants},
+    )
     with open_board("board", formats=["onnx", "tflite"]) as opened:
-        found = latencies_on(opened, files, SHORT)
-        with pytest.raises(BoardError, match=r"board: onnx-float32: did not finish within 0\.01 s"):
-            latencies_on(opened, files, replace(SHORT, timeout_s=0.01))
-    assert found.keys() == files.keys()
-    assert all(0 < seconds < 1 for seconds in found.values())
+        found = latencies_on(opened, files, proof, SHORT)
+        strict = replace(proof, allowed={**proof.allowed, "onnx-float32": -1.0})
+        some = latencies_on(opened, files, strict, SHORT)
+        three = latencies_on(opened, files, replace(proof, outputs=3), SHORT)
+        late = latencies_on(opened, files, proof, replace(SHORT, timeout_s=0.01))
+    assert found.costs.keys() == files.keys()
+    assert all(0 < seconds < 1 for seconds in found.costs.values())
+    assert not found.failed
+    assert some.costs.keys() == {"tflite-float32"}
+    assert some.failed["onnx-float32"].startswith("it differs from the golden answers by")
+    assert "expected (4, 3) float32" in three.failed["tflite-float32"]
+    assert late.failed == dict.fromkeys(files, "it fails: did not finish within 0.01 s and was ended")
+    assert not late.costs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -29,7 +29,8 @@ from edgelnn_export.parity import MAX_AUC_DROP, PARITY_TOLERANCE, Judge, ask
 from edgelnn_export.quantization import FORMATS, choose_candidates
 from edgelnn_export.quantization.choice import conclude, reasons_to_drop, recommend
 from edgelnn_export.selection import calibration_images
-from edgelnn_export.trial import Trial, loss_on_validation, try_candidate
+from edgelnn_export.trial import Trial, loss_on_validation, proof_of, try_candidate
+from edgelnn_profiling.proving import Measured
 
 __all__ = ["build_bundle"]
 
@@ -83,7 +84,8 @@ def build_bundle(
 
     Raises:
         ConfigError: A format, recipe or type of input, or what to optimize for, is unknown, or a bound is no number.
-        ParityError: float32, or a candidate asked for by name, is not the model; nothing is written.
+        ParityError: float32, or a candidate asked for by name, is not the model, here or on the board that `meter`
+            measures on; nothing is written.
         ExportError: One of those could not be made; nothing is written.
         DataError: The run's data is not to be found, or has changed.
         ProfileError: There are no emulated boards.
@@ -121,10 +123,10 @@ def build_bundle(
             )
             listener.on_candidate(trials[-1].check)
         _fail_where_required([trial.check for trial in trials])
-        trials = _choose(trials, meter, listener)
+        golden = npz_bytes({"images": judge.golden[0], "probabilities": judge.golden[1]})
+        trials = _choose(trials, meter, listener, judge, golden)
         kept = [trial for trial in trials if trial.check.kept]
         reference = ask(classifier, dataset["test"].images, preprocessing)
-        golden = npz_bytes({"images": judge.golden[0], "probabilities": judge.golden[1]})
         variants = [trial.variant(judge, reference) for trial in kept]
         costs = {trial.check.candidate.name: trial.check.cost for trial in trials if trial.check.cost is not None}
         recommended = recommend(variants, judge.validation_figures["auc"], costs, meter.noise)
@@ -163,15 +165,28 @@ def build_bundle(
     return Bundle.load(folder)
 
 
-def _choose(trials: Sequence[Trial], meter: CostMeter, listener: ExportListener) -> list[Trial]:
-    """Return what was found of all candidates with their costs; those that are not worth keeping, no longer kept."""
+def _choose(
+    trials: Sequence[Trial], meter: CostMeter, listener: ExportListener, judge: Judge, golden: bytes
+) -> list[Trial]:
+    """Return what was found of all candidates with their costs; those that are not worth keeping, no longer kept.
+
+    Raises:
+        ParityError: One that has to be there is not the model where costs are measured.
+    """
     trials = _without_repeats(trials)
     files = {trial.check.candidate.name: trial.data for trial in trials if trial.check.kept}
-    costs: Mapping[str, float] = {}
+    measured = Measured({})
     if meter.unit:
         listener.on_measure(list(files), meter.words)
-        costs = meter.measure(files)
-    checks = [replace(trial.check, cost=costs.get(trial.check.candidate.name)) for trial in trials]
+        measured = meter.measure(files, proof_of(trials, judge, golden))
+    checks = []
+    for trial in trials:
+        name = trial.check.candidate.name
+        check = replace(trial.check, cost=measured.costs.get(name))
+        if name in measured.failed:
+            check = replace(check, kept=False, reason=f"{meter.place} {measured.failed[name]}")
+        checks.append(check)
+    _fail_where_required(checks)
     dropped = reasons_to_drop(checks, noise=meter.noise, no_more_than_float32=meter.unit == "instructions")
     return [
         replace(trial, check=replace(check, kept=False, reason=dropped[check.candidate.name]))

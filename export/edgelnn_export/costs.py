@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from edgelnn.errors import ConfigError
+from edgelnn_profiling.proving import Measured, Proof
 
 if TYPE_CHECKING:
     from edgelnn_profiling.remote import Board
@@ -32,35 +33,41 @@ class CostMeter:
         unit: ``seconds``, ``instructions``, or empty where nothing is measured.
         target: The board, where it is one.
         noise: Share by which two costs must differ to be told apart.
-        measure: From files by name to their costs.
+        measure: From files by name to their costs, or why one is not to be used there, by the proof of their answers.
     """
 
     unit: Literal["", "seconds", "instructions"]
     target: str
     noise: float
-    measure: Callable[[Mapping[str, bytes]], Mapping[str, float]]
+    measure: Callable[[Mapping[str, bytes], Proof], Measured]
+
+    @property
+    def place(self) -> str:
+        """Where it is measured, in words."""
+        if self.unit == "instructions":
+            return f"on an emulated {self.target}"
+        return f"on {self.target}" if self.target else "here"
 
     @property
     def words(self) -> str:
         """How it is measured, in words."""
         if self.unit == "instructions":
-            return f"instructions on an emulated {self.target}"
-        where = f"on {self.target}" if self.target else "here"
-        return f"latency {where}, one thread" if self.unit else "nothing"
+            return f"instructions {self.place}"
+        return f"latency {self.place}, one thread" if self.unit else "nothing"
 
 
 def no_cost() -> CostMeter:
     """Return the meter that measures nothing: then bytes alone count."""
-    return CostMeter("", "", 0.0, lambda files: {})
+    return CostMeter("", "", 0.0, lambda files, proof: Measured({}))
 
 
 def latency_here() -> CostMeter:
     """Return the meter of median latency on this machine; files take turns, so that all see the same disturbances."""
-    return CostMeter("seconds", "", LATENCY_NOISE, _latencies)
+    return CostMeter("seconds", "", LATENCY_NOISE, lambda files, proof: Measured(_latencies(files)))
 
 
 def latency_on(name: str, connect: Callable[[], AbstractContextManager[Board]]) -> CostMeter:
-    """Return the meter of median latency on a board over ssh.
+    """Return the meter of median latency on a board over ssh, of files that give the golden answers there.
 
     Args:
         name: Of the board, for the manifest.
@@ -69,9 +76,9 @@ def latency_on(name: str, connect: Callable[[], AbstractContextManager[Board]]) 
     """
     from edgelnn_profiling.remote.latency import latencies_on
 
-    def measure(files: Mapping[str, bytes]) -> Mapping[str, float]:
+    def measure(files: Mapping[str, bytes], proof: Proof) -> Measured:
         with connect() as board:
-            return latencies_on(board, files)
+            return latencies_on(board, files, proof)
 
     return CostMeter("seconds", name, LATENCY_NOISE, measure)
 
@@ -96,12 +103,12 @@ def instructions_on(board: str) -> CostMeter:
         raise ConfigError(f"got target {board!r}; expected {', '.join(BOARDS)}.")
     boards_folder().require(known)
 
-    def count(files: Mapping[str, bytes]) -> Mapping[str, float]:
+    def count(files: Mapping[str, bytes], proof: Proof) -> Measured:
         with tempfile.TemporaryDirectory(prefix="edgelnn-") as folder:
             paths = {name: Path(folder) / f"{name}.{name.partition('-')[0]}" for name in files}
             for name, path in paths.items():
                 path.write_bytes(files[name])
-            return {name: float(found.total) for name, found in count_files(paths, board=known).items()}
+            return Measured({name: float(found.total) for name, found in count_files(paths, board=known).items()})
 
     return CostMeter("instructions", board, 0.0, count)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,11 +17,13 @@ from edgelnn_export.parity import Answers, Judge, answer, reason_to_reject
 from edgelnn_export.quantization import Candidate
 from edgelnn_export.quantization.sensitivity import Loss
 from edgelnn_export.selection import judging_images
+from edgelnn_profiling.parity import allowed_error
+from edgelnn_profiling.proving import Proof
 
 if TYPE_CHECKING:
     from edgelnn_profiling.runtimes import AbstractRuntime
 
-__all__ = ["Trial", "loss_on_validation", "try_candidate"]
+__all__ = ["Trial", "loss_on_validation", "proof_of", "try_candidate"]
 
 logger = logging.getLogger(__name__)
 _IMAGES_A_CALL: Final = 64
@@ -128,6 +131,26 @@ def try_candidate(
             references={name: error for name, error in references.items() if error != float("inf")},
         ),
         data,
+    )
+
+
+def proof_of(trials: Sequence[Trial], judge: Judge, golden: bytes) -> Proof:
+    """Return what the files that are kept so far must answer wherever they are measured.
+
+    Args:
+        trials: What became of the candidates.
+        judge: Who judged them.
+        golden: Bytes of ``golden.npz``.
+    """
+    kept = {trial.check.candidate.name: trial.check for trial in trials if trial.check.kept}
+    images, answers = judge.golden
+    return Proof(
+        golden=golden,
+        images=len(images),
+        outputs=answers.shape[1],
+        preprocessing=judge.preprocessing,
+        layouts={name: LAYOUTS[check.candidate.format] for name, check in kept.items()},
+        allowed={name: allowed_error(check.tolerance, check.parity_max_error or 0.0) for name, check in kept.items()},
     )
 
 

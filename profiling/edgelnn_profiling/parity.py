@@ -66,8 +66,7 @@ def load_examples(request: Mapping[str, Any], runtime: AbstractRuntime) -> Examp
     if golden is None:
         inputs = random_input(runtime.input, seed=request["plan"]["seed"])
         return Examples(inputs, None, None, lambda images: images, lambda outputs: outputs)
-    facts, rule = golden["preprocessing"], golden["decision"]
-    preprocessing = decode(Preprocessing, facts)
+    preprocessing = decode(Preprocessing, golden["preprocessing"])
     layout = golden["layout"]
     try:
         images, expected = read_golden(
@@ -83,12 +82,19 @@ def load_examples(request: Mapping[str, Any], runtime: AbstractRuntime) -> Examp
         images=images,
         expected=expected,
         prepare=lambda some: preprocessing(some, layout),
-        decide=lambda outputs: decide(
-            class_probabilities(outputs, rule["output_kind"], rule["classes"]),
-            task=rule["task"],
-            positive_class=rule["positive_class"],
-            threshold=rule["threshold"],
-        ),
+        decide=lambda outputs: _decided(outputs, golden["decision"]),
+    )
+
+
+def _decided(outputs: Array, rule: Mapping[str, Any] | None) -> object:
+    """Return decisions by a request's rule; the outputs themselves where it has none."""
+    if rule is None:
+        return outputs
+    return decide(
+        class_probabilities(outputs, rule["output_kind"], rule["classes"]),
+        task=rule["task"],
+        positive_class=rule["positive_class"],
+        threshold=rule["threshold"],
     )
 
 
