@@ -115,7 +115,8 @@ class InstructionReport:
             if result.counts is not None and not result.counts.is_sound:
                 raise ProfileError(
                     f"the report of instructions is not valid: results[{index}].counts has total="
-                    f"{result.counts.total}; expected 1 or more, and the sum of its classes, none of them below 0. Count again."
+                    f"{result.counts.total}; expected 1 or more, and the sum of its classes, none of them below 0. "
+                    "Count again."
                 )
         return report
 
