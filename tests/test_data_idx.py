@@ -83,7 +83,7 @@ def test_the_unpacked_file_is_taken_where_both_are_there(tmp_path):
 
 def test_size_is_the_files(tmp_path):
     write_set(tmp_path / "set", "train", 100)
-    with pytest.raises(ConfigError, match=r"got size=64; .* holds images of 28x28 pixels\. Pass --size 28"):
+    with pytest.raises(ConfigError, match=r"got size=64; .* holds images of 28x28 pixels\. Pass --set data\.size=28"):
         load_dataset(str(tmp_path / "set"), size=64)
 
 

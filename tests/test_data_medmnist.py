@@ -105,7 +105,7 @@ def test_a_missing_file_is_named_with_its_address(home, tmp_path):
     ("name", "size", "sizes"), [("breastmnist", 100, "28, 64, 128, 224"), ("nodulemnist3d", 128, "28, 64")]
 )
 def test_a_size_that_is_not_published(home, name, size, sizes):
-    with pytest.raises(ConfigError, match=rf"got size={size}; {name} comes in {sizes}\. Pass --size 28"):
+    with pytest.raises(ConfigError, match=rf"got size={size}; {name} comes in {sizes}\. Pass --set data\.size=28"):
         load_dataset(name, size=size)
 
 
