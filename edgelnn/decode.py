@@ -23,6 +23,10 @@ T = TypeVar("T")
 _UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
+_MOST = 1e30
+"""No time, size, weight or share is larger; what is, would overflow somewhere behind, where it is summed or shown."""
+
+
 class DecodeError(ValueError):
     """A JSON value is not what its dataclass declares; the message says where."""
 
@@ -134,7 +138,11 @@ def _decode_scalar(hint: Any, value: object, where: str) -> Any:
             number = math.inf
         if not math.isfinite(number):
             _refuse(where, "a finite number", value)
+        if abs(number) > _MOST:
+            _refuse(where, f"a number of {_MOST:g} at most", value)
         return number
+    if hint is int and type(value) is int and not -(2**63) <= value < 2**63:
+        _refuse(where, "a whole number of 64 bits", value)
     if hint is str and isinstance(value, str) and _UNSHOWABLE.search(value):
         _refuse(where, "text without control characters", value)
     if hint in (str, int, bool) and type(value) is hint:

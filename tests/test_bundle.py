@@ -246,6 +246,10 @@ def test_refuses_a_number_too_large_to_be_one(folder):
     text = (folder / "manifest.json").read_text()
     (folder / "manifest.json").write_text(text.replace('"threshold": 0.5', '"threshold": 1e999'))
     assert "threshold is inf; expected a finite number" in refusal(folder)
+    (folder / "manifest.json").write_text(text.replace('"threshold": 0.5', '"threshold": 1e300'))
+    assert "threshold is 1e+300; expected a number of 1e+30 at most" in refusal(folder)
+    (folder / "manifest.json").write_text(text.replace('"positive_class": 0', f'"positive_class": {2**80}'))
+    assert "expected a whole number of 64 bits" in refusal(folder)
 
 
 def test_refuses_a_truncated_manifest_at_every_length(folder):
