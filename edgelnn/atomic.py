@@ -223,7 +223,7 @@ def discard_folder(path: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def hold_folder(path: Path, *, busy: str) -> Iterator[None]:
-    """Keep other processes that ask for the same folder away while the block runs.
+    """Keep other processes that ask for the same folder away while the block runs, where its file system has locks.
 
     Args:
         path: A folder that exists.
@@ -235,7 +235,7 @@ def hold_folder(path: Path, *, busy: str) -> Iterator[None]:
         except FileNotFoundError as error:
             raise WriteError(busy) from error
     try:
-        if not _lock(descriptor) or not _is_at(descriptor, path):
+        if _lock(descriptor) is False or not _is_at(descriptor, path):
             raise WriteError(busy)
         yield
     finally:
@@ -292,7 +292,7 @@ def remove_leftovers(target: Path) -> None:
         except OSError:  # gone meanwhile, or another user's: not ours to judge
             continue
         try:
-            if not _lock(descriptor):
+            if not _lock(descriptor):  # without locks, nobody can tell a left-over from a write under way
                 continue
             if entry.name.endswith(DISPLACED) and not target.exists():
                 os.rename(entry, target)
@@ -359,7 +359,7 @@ def _new_locked(target: Path, *, folder: bool) -> tuple[int, Path]:
         else:
             descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         # Another process cleaning up may have seen it between its birth and our lock: then make another.
-        if _lock(descriptor) and partial.exists():
+        if _lock(descriptor) is not False and partial.exists():
             return descriptor, partial
         os.close(descriptor)
 
@@ -372,15 +372,16 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _lock(descriptor: int) -> bool:
-    """Take the lock of an open file or folder; False where another process has it."""
+def _lock(descriptor: int) -> bool | None:
+    """Take the lock of an open file or folder; False where another process has it, None where there are no locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
-        # A file system without locks: nobody can tell a left-over from a write under way.
-        return error.errno not in (errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS)
+        if error.errno in (errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.EBADF):
+            return None  # EBADF: NFS, which locks no folder
+        raise
     return True
 
 

@@ -350,3 +350,20 @@ def test_a_folder_that_was_replaced_meanwhile_is_not_held(tmp_path, monkeypatch)
     monkeypatch.setattr(atomic, "_lock", replace_and_lock)
     with pytest.raises(WriteError, match="busy"), hold_folder(tmp_path / "run", busy="busy"):
         pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOTSUP, errno.ENOLCK, errno.EBADF])
+def test_a_file_system_without_locks_is_written_to(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    write_bytes_atomically(tmp_path / "file", b"new")
+    with new_folder_atomically(tmp_path / "folder") as folder:
+        (folder / "file").write_bytes(b"new")
+    with hold_folder(tmp_path / "folder", busy="never told"):
+        pass
+    assert (tmp_path / "file").read_bytes() == (tmp_path / "folder" / "file").read_bytes() == b"new"
+    assert hidden(tmp_path) == []
