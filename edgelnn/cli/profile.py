@@ -106,7 +106,7 @@ def profile(
     """Measure latency and memory of every variant, each in a process of its own without torch and onnx."""
     from edgelnn.cli.reach import formats_of, on_each, opened, reach_of, same_clock
     from edgelnn.cli.report_files import ReportFiles
-    from edgelnn.cli.report_tables import say_verdict, show_report
+    from edgelnn.cli.report_tables import show_report
     from edgelnn_profiling import profile as measure_model
     from edgelnn_profiling.writers import write_csv, write_html, write_markdown
 
@@ -148,16 +148,11 @@ def profile(
         executor = None if board is None else board.executor
         return measure_model(target, plan, listener, variants=names, executor=executor, power_csv=power_csv)
 
-    def show(report: Report) -> None:
-        if not files.on_stdout:
-            show_report(report)
-        say_verdict(report)
-
     def finish(report: Report, place: str = "") -> None:
         failed = [result for result in report.results if result.error is not None]
         if len(failed) == len(report.results):
             raise ProfileError(f"nothing could be measured. {failed[0].variant}: {failed[0].error}")
-        files.deliver(report, show, place)
+        files.deliver(report, lambda report: show_report(report, tables=not files.on_stdout), place)
 
     if reach is None:
         with shown_progress() as listener:

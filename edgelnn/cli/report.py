@@ -45,7 +45,7 @@ def _times_again(
     text: bytes, *, json: str | None, csv: str | None, markdown: str | None, html: str | None, force: bool
 ) -> None:
     from edgelnn.cli.report_files import ReportFiles
-    from edgelnn.cli.report_tables import say_verdict, show_report
+    from edgelnn.cli.report_tables import show_report
     from edgelnn_profiling import Report
     from edgelnn_profiling.writers import write_csv, write_html, write_markdown
 
@@ -54,13 +54,7 @@ def _times_again(
         force=force,
     )
     found = Report.from_json(text)
-
-    def show(report: Report) -> None:
-        if not files.on_stdout:
-            show_report(report)
-        say_verdict(report)
-
-    files.deliver(found, show)
+    files.deliver(found, lambda report: show_report(report, tables=not files.on_stdout))
 
 
 def _instructions_again(

@@ -11,15 +11,17 @@ if TYPE_CHECKING:
     from edgelnn_profiling import Report
     from edgelnn_profiling.writers.tables import TextTable
 
-__all__ = ["as_screen_table", "say_verdict", "screen_parts", "show_report"]
+__all__ = ["as_screen_table", "screen_parts", "show_report"]
 
 
-def show_report(report: Report) -> None:
-    """Print a report's tables."""
-    show(*screen_parts(report))
+def show_report(report: Report, *, tables: bool = True) -> None:
+    """Print a report's tables, where stdout is free for them, and what to think of them."""
+    if tables:
+        show(*screen_parts(report))
+    _say_verdict(report)
 
 
-def say_verdict(report: Report) -> None:
+def _say_verdict(report: Report) -> None:
     """Say what to think of before trusting the figures; what concerns many variants alike, once."""
     from edgelnn_profiling.writers.sentences import doubts_of
 
