@@ -35,7 +35,7 @@ from edgelnn.run import (
 )
 from edgelnn.training.environment import describe_dataset, describe_machine, installed_versions
 from edgelnn.training.experiment import Experiment
-from edgelnn.training.folders import format_json, keep_others_out
+from edgelnn.training.folders import RUN_MARKERS, format_json, keep_others_out
 from edgelnn.training.history import format_history
 from edgelnn.training.judging import Answers, ask, judge, threshold_from
 from edgelnn.training.loading import format_experiment
@@ -122,7 +122,7 @@ def import_weights(
     }
     with (
         keep_others_out(Path(folder)),
-        new_folder_atomically(Path(folder), force, markers=(ENVIRONMENT,)) as new,
+        new_folder_atomically(Path(folder), force, markers=RUN_MARKERS) as new,
     ):
         write_text_atomically(new / EXPERIMENT, text)
         write_bytes_atomically(new / WEIGHTS, save(dict(match.state), {"format": "pt"}))

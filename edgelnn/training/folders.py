@@ -44,6 +44,7 @@ from edgelnn.training.loading import format_experiment
 from edgelnn.training.starting import changes_in_training
 
 __all__ = [
+    "RUN_MARKERS",
     "Workplace",
     "claim_workplace",
     "find_workplace",
@@ -54,7 +55,7 @@ __all__ = [
 ]
 
 BESIDE = ".edgelnn-new"
-MARKERS = (ENVIRONMENT,)
+RUN_MARKERS = (ENVIRONMENT,)
 """What tells a run from someone's folder, which may well hold an ``experiment.toml`` or ``metrics.json`` of its own."""
 
 
@@ -155,9 +156,9 @@ def find_workplace(folder: Path, *, resume: bool, force: bool) -> Workplace:
                 f"{begun} holds a training that is not finished. Continue it: {Workplace(folder, begun).how}, or pass "
                 "--force to begin anew."
             )
-    check_replaceable(folder, force, MARKERS)
+    check_replaceable(folder, force, RUN_MARKERS)
     path = beside if _is_finished(folder) else folder
-    check_replaceable(path, force, MARKERS)
+    check_replaceable(path, force, RUN_MARKERS)
     return Workplace(folder, path)
 
 
@@ -169,7 +170,7 @@ def _find_unfinished(folder: Path, beside: Path) -> Workplace:
                 f"{folder} and {beside} both hold a training that is not finished; expected one. Move the one to "
                 "another name that is not to be resumed."
             )
-        check_replaceable(folder, True, MARKERS)
+        check_replaceable(folder, True, RUN_MARKERS)
         read_environment(beside)
         return Workplace(folder, beside)
     read_environment(folder)
@@ -271,7 +272,7 @@ def start_folder(
         discard_folder(beside, workplace.folder)
     text = format_experiment(experiment)
     digest = hashlib.sha256(text.encode()).hexdigest()
-    with new_folder_atomically(workplace.path, workplace.replaces, markers=MARKERS) as new:
+    with new_folder_atomically(workplace.path, workplace.replaces, markers=RUN_MARKERS) as new:
         write_text_atomically(new / EXPERIMENT, text)
         write_text_atomically(new / ENVIRONMENT, format_json({**environment, "experiment_sha256": digest}))
         if checkpoint is not None:
@@ -287,7 +288,7 @@ def put_in_place(workplace: Workplace) -> None:
     """
     folder, beside = workplace.folder, path_beside(workplace.folder)
     if workplace.path != folder:
-        move_folder_into_place(workplace.path, folder, markers=MARKERS)
+        move_folder_into_place(workplace.path, folder, markers=RUN_MARKERS)
     elif _is_finished(beside):  # killed after the two changed places
         discard_folder(beside, folder)
     remove_leftovers(Path(os.path.realpath(folder)))
