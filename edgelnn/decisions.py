@@ -10,9 +10,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["class_probabilities", "decide"]
+__all__ = ["SAME", "class_probabilities", "decide", "says_the_same"]
 
 Floats = NDArray[np.floating[Any]]
+
+SAME = 1e-5
+"""Probabilities no further apart than this are the same: float32 files are held to the model by it, too."""
 
 
 def class_probabilities(probabilities: Floats, output_kind: Literal["softmax", "sigmoid"], classes: int) -> Floats:
@@ -57,3 +60,12 @@ def decide(
         last = class_probabilities[:, -1].astype(np.float64) > (1.0 - threshold if positive_class == 0 else threshold)
         return np.stack([~last, last], axis=1)
     return np.asarray(np.arange(class_probabilities.shape[1]) == class_probabilities.argmax(axis=1)[:, None])
+
+
+def says_the_same(probabilities: Floats) -> bool:
+    """Return whether answers (n, outputs) are the same for every image, but for what rounding makes of them.
+
+    >>> says_the_same(np.array([[0.25, 0.75], [0.25, 0.75]])), says_the_same(np.array([[0.25, 0.75], [0.5, 0.5]]))
+    (True, False)
+    """
+    return bool((np.ptp(probabilities, axis=0) <= SAME).all())

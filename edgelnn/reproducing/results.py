@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgelnn.decisions import decide
+from edgelnn.decisions import decide, says_the_same
 from edgelnn.errors import EdgelnnError
 from edgelnn.reproducing.jobs import predictions_path
 from edgelnn.reproducing.plan import Plan
@@ -19,7 +19,6 @@ from edgelnn.reproducing.verdicts import Comparison, Measured, compare_with_publ
 from edgelnn.run import METRICS, Run
 from edgelnn.training.bootstrap import resample_weights, weighted_auc
 from edgelnn.training.experiment import Experiment
-from edgelnn.training.judging import says_the_same
 from edgelnn.training.reference import Published, Reference
 
 __all__ = ["Reproduction", "Row", "gather"]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgelnn.data.dataset import Dataset, SplitName
-from edgelnn.decisions import class_probabilities
+from edgelnn.decisions import SAME, class_probabilities, says_the_same
 from edgelnn.errors import DataError, TrainingError
 from edgelnn.models import Classifier
 from edgelnn.preprocessing import Preprocessing
@@ -19,10 +19,7 @@ from edgelnn.training.metrics import Metrics, evaluate_predictions
 from edgelnn.training.prediction import predict_probabilities
 from edgelnn.training.thresholds import choose_threshold
 
-__all__ = ["Answers", "ask", "judge", "says_the_same", "tells_nothing_apart", "threshold_from"]
-
-SAME = 1e-5
-"""Probabilities no further apart than this are the same: float32 files are held to the model by it, too."""
+__all__ = ["Answers", "ask", "judge", "tells_nothing_apart", "threshold_from"]
 
 Answers = Mapping[SplitName, NDArray[np.floating[Any]]]
 """By split, probabilities (n, classes) float64."""
@@ -43,15 +40,6 @@ def threshold_from(answers: Answers, dataset: Dataset, training: TrainingSpec) -
     return choose_threshold(
         training, answers["val"], dataset["val"].labels, task=dataset.task, positive_class=dataset.positive_class
     )
-
-
-def says_the_same(probabilities: NDArray[np.floating[Any]]) -> bool:
-    """Return whether answers (n, outputs) are the same for every image, but for what rounding makes of them.
-
-    >>> says_the_same(np.array([[0.25, 0.75], [0.25, 0.75]])), says_the_same(np.array([[0.25, 0.75], [0.5, 0.5]]))
-    (True, False)
-    """
-    return bool((np.ptp(probabilities, axis=0) <= SAME).all())
 
 
 def tells_nothing_apart(validation: NDArray[np.floating[Any]]) -> str:
